@@ -1,0 +1,19 @@
+"""CLAVER for MMAction2: CLIP learns motion (arXiv 2502.03549).
+
+Importing the package mends what the host packages break on today's PyTorch and registers all modules; a config does it
+with ``custom_imports = dict(imports=['claver_mm'])``. Without MMEngine the pure parts (``attention``, ``temporal``,
+``clip``, ``weights``, ``prompts``) can be used alone.
+"""
+from .weights import convert_official
+
+__version__ = "0.1.0"
+__all__ = ["convert_official"]
+
+try:
+    import mmengine  # noqa: F401
+except ImportError as error:
+    if error.name not in (None, "mmengine"):  # installed, but broken
+        raise
+else:
+    from . import compat  # isort: skip  # noqa: F401  before anything else of the host
+    from . import datasets, engine, models  # noqa: F401

@@ -1,0 +1,5 @@
+"""Data: the registered data set and transforms, and the generator of motion videos."""
+from .transforms import ClipGrayscale, DecodeFrames, OpenVideo, SeedSample
+from .video_dataset import ActionVideoDataset
+
+__all__ = ["ActionVideoDataset", "ClipGrayscale", "DecodeFrames", "OpenVideo", "SeedSample"]

@@ -1,0 +1,102 @@
+"""Pipeline steps beside those of MMAction2."""
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from mmaction.datasets.transforms import DecordDecode, DecordInit
+from mmaction.registry import TRANSFORMS
+from mmcv.transforms import BaseTransform
+
+from ..randomness import mixed_seed, seed_everything
+
+
+class UnreadableVideo(RuntimeError):
+    """A video that cannot be decoded; the message names its path."""
+
+
+@TRANSFORMS.register_module()
+class OpenVideo(DecordInit):
+    """``DecordInit`` whose errors name the video.
+
+    Raises:
+        FileNotFoundError: The video does not exist.
+        UnreadableVideo: decord cannot open it, or it holds no frame.
+    """
+
+    def transform(self, results: dict) -> dict:
+        """See ``DecordInit``."""
+        path = results["filename"]
+        if self.io_backend == "disk" and not Path(path).is_file():
+            raise FileNotFoundError(f"no video at {path}; check data_prefix and the annotation list")
+        try:
+            results = super().transform(results)
+        except Exception as error:
+            raise UnreadableVideo(f"{path} cannot be opened as a video: {error}") from error
+        if results["total_frames"] < 1:
+            raise UnreadableVideo(f"{path} holds no frame")
+        return results
+
+
+@TRANSFORMS.register_module()
+class DecodeFrames(DecordDecode):
+    """``DecordDecode`` whose errors name the video.
+
+    Raises:
+        UnreadableVideo: decord cannot decode the frames that were asked for.
+    """
+
+    def transform(self, results: dict) -> dict:
+        """See ``DecordDecode``."""
+        try:
+            return super().transform(results)
+        except Exception as error:
+            raise UnreadableVideo(f"{results['filename']}: frames {np.asarray(results['frame_inds']).tolist()} of "
+                                  f"{results['total_frames']} cannot be decoded: {error}") from error
+
+
+@TRANSFORMS.register_module()
+class ClipGrayscale(BaseTransform):
+    """Turns all frames of a clip grey with probability ``prob`` (ITU-R 601 weights).
+
+    Required and modified key: ``imgs``, RGB frames ``(h, w, 3)``.
+    """
+
+    def __init__(self, prob: float = 0.2) -> None:
+        if not 0 <= prob <= 1:
+            raise ValueError(f"prob must lie in [0, 1], got {prob}")
+        self.prob = prob
+
+    def transform(self, results: dict) -> dict:
+        """See class."""
+        if np.random.rand() < self.prob:
+            weights = np.array([0.299, 0.587, 0.114])
+            results["imgs"] = [np.repeat((img @ weights).round().astype(img.dtype)[..., None], 3, axis=-1)
+                               for img in results["imgs"]]
+        return results
+
+
+@TRANSFORMS.register_module()
+class SeedSample(BaseTransform):
+    """First step of a training pipeline: what the later ones draw depends on run seed, epoch and sample alone.
+
+    ``SeedEpochHook`` tells the epoch; the numbers lie in shared memory, where persistent workers see them. Before the
+    hook has spoken (a pipeline used by itself) nothing is seeded.
+
+    Required key: ``sample_idx``.
+    """
+
+    def __init__(self) -> None:
+        self.run = torch.full((2,), -1, dtype=torch.int64).share_memory_()  # seed, epoch
+
+    def set_epoch(self, seed: int, epoch: int) -> None:
+        """Called in the main process before the loader starts an epoch."""
+        self.run.copy_(torch.tensor([seed, epoch]))
+
+    def transform(self, results: dict) -> dict:
+        """See class."""
+        seed, epoch = self.run.tolist()
+        if epoch >= 0:
+            seed_everything(mixed_seed(seed, epoch, results["sample_idx"]))
+        return results

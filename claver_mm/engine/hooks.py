@@ -1,0 +1,55 @@
+"""Hooks that make a run repeatable and refuse one whose classes do not agree."""
+from __future__ import annotations
+
+from mmaction.registry import HOOKS
+from mmengine.hooks import Hook
+from mmengine.model import is_model_wrapper
+
+from ..datasets.transforms import SeedSample
+from ..randomness import mixed_seed, seed_everything
+
+
+@HOOKS.register_module()
+class SeedEpochHook(Hook):
+    """Seeds every epoch by its number, so that a resumed run draws what an uninterrupted one would have drawn.
+
+    The process draws (mixup, cutmix, drop-path) from ``(seed, epoch, rank)``; each training sample draws (frames,
+    crops, colours) from ``(seed, epoch, sample)`` through ``SeedSample`` in the pipeline, whichever worker or rank it
+    falls to. MMEngine seeds workers alike in every epoch, and only once where they persist.
+    """
+
+    priority = "VERY_HIGH"
+
+    def before_train_epoch(self, runner) -> None:
+        """See ``Hook.before_train_epoch``."""
+        seed_everything(mixed_seed(runner.seed, runner.epoch, runner.rank))
+        dataset = runner.train_dataloader.dataset
+        while not hasattr(dataset, "pipeline"):  # wrappers such as RepeatDataset
+            dataset = dataset.dataset
+        for transform in dataset.pipeline.transforms:
+            if isinstance(transform, SeedSample):
+                transform.set_epoch(runner.seed, runner.epoch)
+
+
+@HOOKS.register_module()
+class CheckClassesHook(Hook):
+    """Stops before the first step where data set and head do not speak of the same classes."""
+
+    def before_run(self, runner) -> None:
+        """Raises ``ValueError`` naming both counts, or the first class that differs."""
+        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        head = model.cls_head
+        for name in ("train", "val", "test"):
+            loop = getattr(runner, f"_{name}_loop")
+            loader = loop.dataloader if hasattr(loop, "dataloader") else getattr(runner, f"_{name}_dataloader", None)
+            classes = getattr(getattr(loader, "dataset", None), "metainfo", {}).get("classes")
+            if classes is None:
+                continue
+            if len(classes) != head.num_classes:
+                raise ValueError(f"the {name} data set has {len(classes)} classes, the head {head.num_classes}; "
+                                 "give both the same class list")
+            ours = getattr(head, "class_names", None)
+            for number, (theirs, mine) in enumerate(zip(classes, ours or classes)):
+                if theirs != mine:
+                    raise ValueError(f"class {number} is {theirs!r} in the {name} data set and {mine!r} in the head; "
+                                     "give both the same class list")

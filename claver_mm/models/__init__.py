@@ -1,0 +1,7 @@
+"""The registered modules; each is thin and usable alone."""
+from .clip_backbone import CLIPBackbone
+from .contrastive_head import ContrastiveTextHead
+from .recognizer2d import Recognizer2DWithNeck
+from .temporal_neck import KMCTNeck, KMTNeck, TemporalNeck
+
+__all__ = ["CLIPBackbone", "ContrastiveTextHead", "KMCTNeck", "KMTNeck", "Recognizer2DWithNeck", "TemporalNeck"]

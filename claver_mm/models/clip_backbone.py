@@ -1,0 +1,60 @@
+"""CLIP image tower as a backbone (paper section 3.1, equation 1)."""
+from __future__ import annotations
+
+from mmaction.registry import MODELS
+from mmengine.model import BaseModule
+from torch import Tensor
+
+from ..clip import Arch, build_image_trunk, image_tokens
+from ..weights import image_trunk_weights, load_strict, read_state_dict, resolve_pretrained
+
+
+@MODELS.register_module()
+class CLIPBackbone(BaseModule):
+    """The ViT of CLIP, frame by frame, giving all tokens of its last block before ``ln_post``.
+
+    Args:
+        arch: ``B/32``, ``B/16``, ``L/14``, ``L/14@336``, any open_clip architecture with a ViT image tower, or an
+            open_clip model config as a dict.
+        pretrained: Weights file (OpenAI or open_clip) or open_clip tag, loaded by ``init_weights``; None trains from
+            scratch.
+        image_size: Side of the input where it is not the architecture's; the positional embedding is interpolated.
+        frozen: Train nothing of the tower.
+        grad_checkpointing: Trade time for activation memory in training.
+
+    Raises:
+        ValueError: Unknown architecture, or one without a ViT image tower that has a class token.
+    """
+
+    def __init__(self, arch: Arch, pretrained: str | None = None, image_size: int | None = None, frozen: bool = False,
+                 grad_checkpointing: bool = False, init_cfg: dict | None = None) -> None:
+        super().__init__(init_cfg)
+        self.arch = arch
+        self.pretrained = pretrained
+        self.frozen = frozen
+        self.visual = build_image_trunk(arch, image_size)
+        self.visual.set_grad_checkpointing(grad_checkpointing)
+        self.visual.requires_grad_(not frozen)
+
+    def init_weights(self) -> None:
+        """Load the pretrained weights; a run does not go on without them."""
+        super().init_weights()
+        if self.pretrained:
+            path = resolve_pretrained(self.pretrained, self.arch)
+            load_strict(self.visual, image_trunk_weights(read_state_dict(path)), f"image tower of {path}")
+
+    def get(self, name: str, default=None):
+        """Attribute by name; ``Recognizer2D`` asks its backbone for ``num_segments`` this way."""
+        return getattr(self, name, default)
+
+    def train(self, mode: bool = True) -> CLIPBackbone:
+        """A frozen tower stays in evaluation mode."""
+        return super().train(mode and not self.frozen)
+
+    def forward(self, frames: Tensor) -> Tensor:
+        """``(B, 3, T, h, w) -> (B, T, L, D)``."""
+        if frames.ndim != 5:
+            raise ValueError(f"expected clips (B, 3, T, h, w), got shape {tuple(frames.shape)}; "
+                             "use FormatShape and data_preprocessor with 'NCTHW'")
+        B, _, T = frames.shape[:3]
+        return image_tokens(self.visual, frames.transpose(1, 2).flatten(0, 1)).unflatten(0, (B, T))

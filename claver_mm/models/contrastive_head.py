@@ -1,0 +1,191 @@
+"""Contrastive text head: class texts through CLIP's text encoder against the video (paper equations 3, 9 and 10).
+
+Letters: ``B`` clips, ``T`` frames, ``L`` tokens of a frame, ``D`` width, ``E`` embedding size, ``C`` classes, ``M``
+descriptions of a class, ``K`` of them drawn for one training step.
+"""
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from mmaction.models.heads import BaseHead
+from mmaction.registry import MODELS
+from mmengine.logging import MessageHub
+from torch import Tensor
+
+from ..clip import Arch, CLIPHead, tokenize, vision_width
+from ..prompts import ACTION_TEMPLATES, class_texts, read_lines
+from ..weights import head_weights, load_strict, read_state_dict, resolve_pretrained
+
+SCORES = ("prob", "similarity")
+
+
+@MODELS.register_module()
+class ContrastiveTextHead(BaseHead):
+    """Scores a video by its similarity to texts of the classes.
+
+    Args:
+        arch: CLIP architecture, that of the backbone.
+        classes: Class names in label order, as a list or a file with one a line; None where texts are set later by
+            ``set_texts``.
+        num_classes: ``C``; must agree with ``classes``.
+        templates: Texts with ``{}`` for the class name, as a list or a file.
+        pretrained: Weights file or open_clip tag for text tower, ``ln_post``, projection and logit scale, loaded by
+            ``init_weights``; that of the backbone.
+        num_draws: ``K`` of equation 9; all ``M`` where there are no more.
+        frozen_text: Train nothing of the text tower.
+        frozen_visual: Train nothing of ``ln_post`` and projection, the image tower's part that lies here.
+        grad_checkpointing: Trade time for activation memory of the text tower.
+        score: ``prob``: softmax over classes for each description, mean over descriptions (published code);
+            ``similarity``: sum of similarities over descriptions (equation 10).
+        draw_seed: Seed of the draws; draw number ``n`` of a run is the same on every rank and after a resume.
+        loss_cls, label_smooth_eps, topk, average_clips: As in every head of MMAction2. ``average_clips`` averages
+            the views of a clip: ``prob`` their probabilities, ``score`` their logits (log-probabilities or
+            similarities).
+
+    Raises:
+        ValueError: Class list and ``num_classes`` differ, a template without ``{}``, an unknown ``score``.
+        FileNotFoundError: A file of classes or templates does not exist.
+    """
+
+    def __init__(self, arch: Arch, classes: str | Sequence[str] | None = None, num_classes: int | None = None,
+                 templates: str | Sequence[str] = ACTION_TEMPLATES, pretrained: str | None = None, num_draws: int = 5,
+                 frozen_text: bool = False, frozen_visual: bool = False, grad_checkpointing: bool = False,
+                 score: str = "prob", draw_seed: int = 0, average_clips: str | None = "prob", **kwargs) -> None:
+        if score not in SCORES:
+            raise ValueError(f"unknown score {score!r}; one of {', '.join(SCORES)}")
+        if num_draws < 1:
+            raise ValueError(f"num_draws must be at least 1, got {num_draws}")
+        names = None if classes is None else read_lines(classes, "classes")
+        if names is not None and num_classes is not None and len(names) != num_classes:
+            source = classes if isinstance(classes, str) else "the list of classes"
+            raise ValueError(f"{source} names {len(names)} classes, but num_classes={num_classes}; "
+                             "give the class list of the data set")
+        super().__init__(num_classes if names is None else len(names), vision_width(arch),
+                         average_clips=average_clips, **kwargs)
+        self.arch = arch
+        self.class_names = names
+        self.pretrained = pretrained
+        self.num_draws = num_draws
+        self.frozen_text = frozen_text
+        self.score = score
+        self.draw_seed = draw_seed
+        self.clip = CLIPHead(arch)
+        self.clip.text.set_grad_checkpointing(grad_checkpointing)
+        self.clip.text.requires_grad_(not frozen_text)
+        self.clip.ln_post.requires_grad_(not frozen_visual)
+        self.clip.proj.requires_grad_(not frozen_visual)
+        self.register_buffer("text_tokens", None, persistent=False)
+        self._cached: tuple | None = None
+        self._draws = 0
+        if names is not None:
+            self.set_texts(class_texts(names, read_lines(templates, "templates")))
+
+    def init_weights(self) -> None:
+        """Load the pretrained weights; a run does not go on without them."""
+        super().init_weights()
+        if self.pretrained:
+            path = resolve_pretrained(self.pretrained, self.arch)
+            load_strict(self.clip, head_weights(read_state_dict(path)), f"text tower of {path}")
+
+    def train(self, mode: bool = True) -> ContrastiveTextHead:
+        """A frozen text tower stays in evaluation mode."""
+        super().train(mode)
+        self.clip.text.train(mode and not self.frozen_text)
+        return self
+
+    def set_texts(self, texts: Sequence[Sequence[str]] | Sequence[str] | Tensor) -> None:
+        """Set what the classes are.
+
+        Args:
+            texts: ``M`` strings for each of ``C`` classes, one string for each class, or token ids
+                ``(C, M, context)`` or ``(C, context)``.
+
+        Raises:
+            ValueError: Classes with different numbers of texts, or another number of classes than ``num_classes``.
+        """
+        if isinstance(texts, Tensor):
+            tokens = texts if texts.ndim == 3 else texts.unsqueeze(1)
+        else:
+            texts = [[entry] if isinstance(entry, str) else list(entry) for entry in texts]
+            counts = [len(entry) for entry in texts]
+            if len(set(counts)) != 1:
+                odd = next(i for i, count in enumerate(counts) if count != counts[0])
+                raise ValueError(f"class 0 has {counts[0]} texts, class {odd} ({texts[odd][:1]}) has {counts[odd]}; "
+                                 "every class needs the same number")
+            flat = tokenize([text for entry in texts for text in entry], self.arch)
+            tokens = flat.unflatten(0, (len(texts), counts[0]))
+        if self.num_classes is not None and len(tokens) != self.num_classes:
+            raise ValueError(f"texts of {len(tokens)} classes, but num_classes={self.num_classes}")
+        self.num_classes = len(tokens)
+        self.text_tokens = tokens.to(self.clip.logit_scale.device)  # (C, M, context)
+
+    def video_features(self, tokens: Tensor) -> Tensor:
+        """Mean over frames of their unit embeddings: ``(B, T, L, D) -> (B, E)``."""
+        return self.clip.frame_features(tokens).mean(dim=1)
+
+    def text_features(self) -> Tensor:
+        """Unit embeddings of the texts in play: ``(C, K, E)`` of a draw in training, ``(C, M, E)`` in evaluation.
+
+        In evaluation they are kept, and made anew when texts or weights are not those they were made from.
+        """
+        if self.text_tokens is None:
+            raise ValueError("the head has no texts; give classes=... in the config or call set_texts")
+        if self.training:
+            tokens = self.text_tokens[:, self._draw()]
+            with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen_text):
+                return self.clip.text_features(tokens)
+        if torch.is_grad_enabled():
+            return self.clip.text_features(self.text_tokens)
+        weights = self._fingerprint()
+        if self._cached is None or self._cached[0] != weights or not torch.equal(self._cached[1], self.text_tokens):
+            self._cached = (weights, self.text_tokens.clone(), self.clip.text_features(self.text_tokens))
+        return self._cached[2]
+
+    def logits(self, video: Tensor, text: Tensor) -> Tensor:
+        """``exp(logit_scale) * <v, t>``: ``(B, E), (C, K, E) -> (B, K, C)``, float32 whatever runs under autocast."""
+        with torch.autocast(video.device.type, enabled=False):
+            return self.clip.logit_scale.float().exp() * torch.einsum("be,cke->bkc", video.float(), text.float())
+
+    def forward(self, x: Tensor, **kwargs) -> Tensor:
+        """Tokens ``(B, T, L, D)`` of backbone or neck -> logits ``(B, K, C)``; ``K = M`` in evaluation."""
+        return self.logits(self.video_features(x), self.text_features())
+
+    def loss_by_feat(self, cls_scores: Tensor, data_samples: list) -> dict:
+        """Equation 9: the host's loss (hard or soft targets, label smoothing) for each draw, averaged over draws."""
+        draws = [super(ContrastiveTextHead, self).loss_by_feat(draw, data_samples) for draw in cls_scores.unbind(1)]
+        return {name: torch.stack([losses[name] for losses in draws]).mean(0) for name in draws[0]}
+
+    def predict_by_feat(self, cls_scores: Tensor, data_samples: list) -> list:
+        """Equation 10 over descriptions, then the host's average over views."""
+        if self.score == "prob":
+            scores = cls_scores.log_softmax(dim=-1).logsumexp(dim=1) - math.log(cls_scores.shape[1])
+        else:
+            scores = cls_scores.sum(dim=1)
+        return super().predict_by_feat(scores, data_samples)
+
+    def _draw(self) -> Tensor:
+        """``K`` of ``M`` description numbers, the same for all classes, given by seed and training iteration."""
+        M = self.text_tokens.shape[1]
+        iteration = MessageHub.get_current_instance().get_info("iter", self._draws)
+        self._draws += 1
+        generator = torch.Generator().manual_seed((self.draw_seed << 32) + iteration)
+        return torch.randperm(M, generator=generator)[:self.num_draws].to(self.text_tokens.device)
+
+    def _fingerprint(self) -> tuple:
+        """The bits of every weight that text features depend on, summed up, and the precision they are made in.
+
+        Version counters of tensors would be cheaper, but writes through ``.data`` (EMA hooks) do not move them.
+        """
+        sums = [_bit_sum(weight.detach()) for weight in (*self.clip.text.parameters(), *self.clip.text.buffers())]
+        device = self.text_tokens.device.type
+        precision = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else None
+        return (precision, *torch.stack(sums).tolist())
+
+
+def _bit_sum(x: Tensor) -> Tensor:
+    """Sum of the bit patterns of a tensor, rows weighted by their number; int64, wrapping around."""
+    bits = x.contiguous().view({8: torch.int64, 4: torch.int32, 2: torch.int16}[x.element_size()])
+    rows = bits.sum(dim=-1, dtype=torch.int64).flatten() if bits.ndim else bits.long().flatten()
+    return (rows * torch.arange(1, len(rows) + 1, device=x.device)).sum()

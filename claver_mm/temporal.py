@@ -1,0 +1,167 @@
+"""The temporal transformer of CLAVER: Kronecker mask blocks over the tokens of a clip (paper section 3.1, equation 2).
+
+Pure PyTorch, imports nothing of ``mm*``.
+Letters: ``B`` clips, ``T`` frames, ``L`` tokens of a frame, ``D`` width, ``H`` heads, ``C = D / H``.
+"""
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import interpolate
+
+from .attention import kronecker_attention
+from .attention.patterns import check_pattern
+
+
+class QuickGELU(nn.Module):
+    """The activation of OpenAI's CLIP, ``x * sigmoid(1.702 x)``."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * torch.sigmoid(1.702 * x)
+
+
+class KroneckerAttention(nn.Module):
+    """Multi-head attention over the tokens of a clip under a Kronecker mask.
+
+    Args:
+        width: ``D``.
+        heads: ``H``; must divide ``width``.
+        pattern: A name in ``claver_mm.attention.PATTERNS``.
+    """
+
+    def __init__(self, width: int, heads: int, pattern: str) -> None:
+        super().__init__()
+        if width % heads:
+            raise ValueError(f"width {width} does not divide into {heads} heads")
+        self.heads = heads
+        self.pattern = pattern
+        self.in_proj = nn.Linear(width, 3 * width)
+        self.out_proj = nn.Linear(width, width)
+
+    def forward(self, x: Tensor, num_frames: int) -> Tensor:
+        """``(B, T*L, D) -> (B, T*L, D)``."""
+        qkv = self.in_proj(x).unflatten(-1, (3, self.heads, -1))  # (B, S, 3, H, C)
+        q, k, v = qkv.permute(2, 0, 3, 1, 4).unbind(0)
+        x = kronecker_attention(q, k, v, self.pattern, num_frames)
+        return self.out_proj(x.transpose(1, 2).flatten(2))
+
+
+class DropPath(nn.Module):
+    """Stochastic depth: in training a whole branch of a clip is dropped with probability ``p``, the rest scaled up."""
+
+    def __init__(self, p: float) -> None:
+        super().__init__()
+        if not 0 <= p < 1:
+            raise ValueError(f"drop-path rate must lie in [0, 1), got {p}")
+        self.p = p
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.training or self.p == 0:
+            return x
+        keep = x.new_empty((len(x),) + (1,) * (x.ndim - 1)).bernoulli_(1 - self.p)
+        return x * keep / (1 - self.p)
+
+
+class KroneckerBlock(nn.Module):
+    """Pre-norm block: ``x + Attn(LN x)``, then ``x + MLP(LN x)``."""
+
+    def __init__(self, width: int, heads: int, pattern: str, mlp_ratio: float = 4.0, drop_path: float = 0.0,
+                 act_layer: Callable[[], nn.Module] = QuickGELU) -> None:
+        super().__init__()
+        hidden = int(width * mlp_ratio)
+        self.ln_1 = nn.LayerNorm(width)
+        self.attn = KroneckerAttention(width, heads, pattern)
+        self.ln_2 = nn.LayerNorm(width)
+        self.mlp = nn.Sequential()
+        self.mlp.add_module("c_fc", nn.Linear(width, hidden))
+        self.mlp.add_module("act", act_layer())
+        self.mlp.add_module("c_proj", nn.Linear(hidden, width))
+        self.drop_path = DropPath(drop_path)
+
+    def forward(self, x: Tensor, num_frames: int) -> Tensor:
+        """``(B, T*L, D) -> (B, T*L, D)``."""
+        x = x + self.drop_path(self.attn(self.ln_1(x), num_frames))
+        return x + self.drop_path(self.mlp(self.ln_2(x)))
+
+
+class KroneckerTransformer(nn.Module):
+    """Temporal embedding and ``depth`` Kronecker mask blocks.
+
+    Args:
+        width: ``D``.
+        heads: ``H``.
+        depth: Number of blocks.
+        num_frames: ``T`` that the temporal embedding is made for; a clip of another length gets it interpolated.
+        pattern: A name in ``claver_mm.attention.PATTERNS``. Under ``class_token`` patches pass through untouched.
+        mlp_ratio: Hidden width of the MLP over ``D``.
+        drop_path: Largest drop-path rate; it grows linearly with depth.
+        act_layer: Activation of the MLP, that of the image encoder.
+        embedding_std: Standard deviation of the temporal embedding's truncated normal.
+
+    Raises:
+        ValueError: Unknown pattern, or a size that does not fit.
+    """
+
+    def __init__(self, width: int, heads: int, depth: int, num_frames: int, pattern: str = "kmt",
+                 mlp_ratio: float = 4.0, drop_path: float = 0.0,
+                 act_layer: Callable[[], nn.Module] = QuickGELU, embedding_std: float = 0.02) -> None:
+        super().__init__()
+        check_pattern(pattern)
+        for name, value in (("depth", depth), ("num_frames", num_frames)):
+            if not isinstance(value, int) or value < 1:
+                raise ValueError(f"{name} must be an integer of at least 1, got {value!r}")
+        self.pattern = pattern
+        self.num_frames = num_frames
+        self.embedding_std = embedding_std
+        self.temporal_embedding = nn.Parameter(torch.zeros(1, num_frames, width))
+        rates = torch.linspace(0, drop_path, depth).tolist()
+        self.resblocks = nn.ModuleList(
+            KroneckerBlock(width, heads, pattern, mlp_ratio, rate, act_layer) for rate in rates)
+        self.register_load_state_dict_pre_hook(_fit_temporal_embedding)
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """CLIP's transformer initialisation; the paper leaves the blocks' open and draws the embedding at std 0.02."""
+        nn.init.trunc_normal_(self.temporal_embedding, std=self.embedding_std)
+        width = self.temporal_embedding.shape[-1]
+        branch_std = width ** -0.5 * (2 * len(self.resblocks)) ** -0.5
+        for block in self.resblocks:
+            for linear, std in ((block.attn.in_proj, width ** -0.5), (block.attn.out_proj, branch_std),
+                                (block.mlp.c_fc, (2 * width) ** -0.5), (block.mlp.c_proj, branch_std)):
+                nn.init.normal_(linear.weight, std=std)
+                nn.init.zeros_(linear.bias)
+
+    def embedding_for(self, num_frames: int) -> Tensor:
+        """Temporal embedding ``(1, T, D)``, linearly interpolated where ``T`` is not the one it was made for."""
+        return resize_temporal_embedding(self.temporal_embedding, num_frames)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``(B, T, L, D) -> (B, T, L, D)``."""
+        T = x.shape[1]
+        x = x + self.embedding_for(T).unsqueeze(2)
+        if self.pattern == "class_token":
+            return torch.cat([self._blocks(x[:, :, :1]), x[:, :, 1:]], dim=2)
+        return self._blocks(x)
+
+    def _blocks(self, x: Tensor) -> Tensor:
+        T, L = x.shape[1:3]
+        x = x.flatten(1, 2)
+        for block in self.resblocks:
+            x = block(x, T)
+        return x.unflatten(1, (T, L))
+
+
+def resize_temporal_embedding(embedding: Tensor, num_frames: int) -> Tensor:
+    """``(1, T, D) -> (1, num_frames, D)`` by linear interpolation over time; the very tensor where ``T`` fits."""
+    if embedding.shape[1] == num_frames:
+        return embedding
+    return interpolate(embedding.transpose(1, 2), size=num_frames, mode="linear").transpose(1, 2)
+
+
+def _fit_temporal_embedding(module: KroneckerTransformer, state_dict: dict, prefix: str, *_) -> None:
+    """Loading weights made for another number of frames interpolates their embedding."""
+    key = prefix + "temporal_embedding"
+    if key in state_dict and state_dict[key].ndim == 3:
+        state_dict[key] = resize_temporal_embedding(state_dict[key], module.num_frames)

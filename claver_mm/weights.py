@@ -1,0 +1,180 @@
+"""Pretrained weights: OpenAI CLIP files, open_clip files and tags, checkpoints of the published CLAVER code.
+
+Pure: imports torch and open_clip, nothing of ``mm*``. Conversions are dict -> dict functions, loading is strict: what
+is missing, left over or of another size is named.
+"""
+from __future__ import annotations
+
+import re
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+
+import open_clip
+import torch
+from torch import Tensor, nn
+
+from .clip import PAPER_ARCHS, Arch, model_config
+
+StateDict = dict[str, Tensor]
+NOT_WEIGHTS = ("input_resolution", "context_length", "vocab_size", "attn_mask", "text.attn_mask")
+"""Entries of CLIP files that describe the model and are not weights."""
+
+OFFICIAL_RENAMES = (
+    (r"^visual\.temporal_embedding$", "neck.transformer.temporal_embedding"),
+    (r"^visual\.transformer_t\.resblocks\.(\d+)\.temporal_attn\.in_proj_(weight|bias)$",
+     r"neck.transformer.resblocks.\1.attn.in_proj.\2"),
+    (r"^visual\.transformer_t\.resblocks\.(\d+)\.temporal_(attn|mlp|ln_1|ln_2)\.",
+     r"neck.transformer.resblocks.\1.\2."),
+    (r"^visual\.(ln_post\.|proj$)", r"cls_head.clip.\1"),
+    (r"^visual\.", "backbone.visual."),
+    (r"^(text\.|logit_scale$)", r"cls_head.clip.\1"),
+)
+"""Key of a CLAVER checkpoint in CLIP's layout -> key of our recogniser; the first pattern that matches renames."""
+
+
+def read_state_dict(path: str | Path) -> StateDict:
+    """Weights from a file on disk, flat, without wrappers such as ``state_dict`` or a ``module.`` prefix.
+
+    Reads TorchScript archives (OpenAI's ``.pt``), ``.safetensors`` and pickles (``.pt``, ``.pth``, ``.bin``; with
+    ``weights_only=True``, so that a file cannot run code).
+
+    Raises:
+        FileNotFoundError: No such file.
+        ValueError: The file holds no weights.
+    """
+    path = Path(path).expanduser()
+    if not path.is_file():
+        raise FileNotFoundError(f"no weights file at {path}")
+    if path.suffix == ".safetensors":
+        from safetensors.torch import load_file
+        state_dict = load_file(path)
+    elif is_torchscript(path):
+        state_dict = torch.jit.load(path, map_location="cpu").state_dict()
+    else:
+        state_dict = torch.load(path, map_location="cpu", weights_only=True)
+    if not isinstance(state_dict, Mapping):
+        raise ValueError(f"{path} holds a {type(state_dict).__name__}, not a dict of weights")
+    for wrapper in ("state_dict", "model", "model_state_dict"):
+        if isinstance(state_dict.get(wrapper), Mapping):
+            state_dict = state_dict[wrapper]
+    state_dict = {re.sub(r"^module\.", "", key): value for key, value in state_dict.items()}
+    if not state_dict or not all(isinstance(value, Tensor) for value in state_dict.values()):
+        raise ValueError(f"{path} holds no flat dict of tensors, but the keys {_some(list(map(str, state_dict)))}")
+    return {key: value for key, value in state_dict.items() if key not in NOT_WEIGHTS}
+
+
+def is_torchscript(path: str | Path) -> bool:
+    """Whether a file is a TorchScript archive, the form of OpenAI's CLIP weights."""
+    if not zipfile.is_zipfile(path):
+        return False
+    with zipfile.ZipFile(path) as archive:
+        return any(name.endswith("/constants.pkl") for name in archive.namelist())
+
+
+def resolve_pretrained(pretrained: str | Path, arch: Arch) -> Path:
+    """Path of a weights file: the file itself, or an open_clip tag (``openai``, ``laion2b_s34b_b79k``) downloaded.
+
+    Raises:
+        ValueError: Neither a file nor a tag of the architecture, or weights trained with another activation.
+        RuntimeError: The tag could not be downloaded.
+    """
+    path = Path(pretrained).expanduser()
+    if path.is_file():
+        needs_quick_gelu = is_torchscript(path)
+    else:
+        name = PAPER_ARCHS.get(arch, arch) if isinstance(arch, str) else None
+        tags = open_clip.list_pretrained_tags_by_model(name) if name else []
+        if pretrained not in tags:
+            raise ValueError(f"{str(pretrained)!r} is neither a file nor an open_clip tag of {arch!r}; its tags: "
+                             f"{', '.join(tags) or 'none'}")
+        config = open_clip.get_pretrained_cfg(name, pretrained)
+        needs_quick_gelu = config.get("quick_gelu", False)
+        try:
+            path = Path(open_clip.download_pretrained(config))
+        except Exception as error:
+            raise RuntimeError(f"open_clip weights {pretrained!r} of {arch!r} could not be downloaded ({error}); give "
+                               "the path of a file that you have instead: pretrained='/path/to/ViT-B-16.pt'") from error
+    if needs_quick_gelu and not model_config(arch).get("quick_gelu", False):
+        raise ValueError(f"{pretrained} was trained with QuickGELU, but {arch!r} is built with GELU; use the "
+                         "'-quickgelu' form of the architecture")
+    return path
+
+
+def clip_layout(state_dict: StateDict) -> StateDict:
+    """CLIP weights with the text tower under ``text.``, whichever of open_clip's two layouts they came in."""
+    bare = ("positional_embedding", "text_projection", "token_embedding.", "transformer.", "ln_final.")
+    return {f"text.{key}" if key.startswith(bare) else key: value for key, value in state_dict.items()}
+
+
+def image_trunk_weights(state_dict: StateDict) -> StateDict:
+    """Of CLIP weights, those of ``build_image_trunk``."""
+    trunk = {key.removeprefix("visual."): value for key, value in state_dict.items() if key.startswith("visual.")}
+    return {key: value for key, value in trunk.items() if not key.startswith("ln_post.") and key != "proj"}
+
+
+def head_weights(state_dict: StateDict) -> StateDict:
+    """Of CLIP weights, those of ``CLIPHead``: everything that is not of the image trunk, so that nothing is lost."""
+    trunk = {f"visual.{key}" for key in image_trunk_weights(state_dict)}
+    rest = {key: value for key, value in clip_layout(state_dict).items() if key not in trunk}
+    return {re.sub(r"^visual\.(ln_post\.|proj$)", r"\1", key): value for key, value in rest.items()}
+
+
+def convert_official(state_dict: Mapping[str, Tensor]) -> StateDict:
+    """Checkpoint of the published CLAVER code -> state dict of our recogniser with the same sizes.
+
+    KMT and KMCT have the same weights; which it is, and all sizes, come from the config.
+
+    Args:
+        state_dict: In the published naming: CLIP's names for both towers, ``visual.temporal_embedding`` and
+            ``visual.transformer_t.resblocks.N.temporal_*``. A ``module.`` prefix may stand before it.
+
+    Raises:
+        ValueError: A key that belongs to neither, named; or no temporal part at all.
+    """
+    state_dict = {re.sub(r"^module\.", "", key): value for key, value in state_dict.items()}
+    state_dict = clip_layout({key: value for key, value in state_dict.items() if key not in NOT_WEIGHTS})
+    converted, unknown = {}, []
+    for key, value in state_dict.items():
+        for pattern, replacement in OFFICIAL_RENAMES:
+            renamed, count = re.subn(pattern, replacement, key)
+            if count:
+                converted[renamed] = value.float() if value.is_floating_point() else value
+                break
+        else:
+            unknown.append(key)
+    if unknown:
+        raise ValueError(f"not of a published CLAVER checkpoint: {_some(unknown)}")
+    if "neck.transformer.temporal_embedding" not in converted:
+        raise ValueError("no 'visual.temporal_embedding' among the weights: a CLIP file, not a CLAVER checkpoint? "
+                         "Load CLIP weights with pretrained=... on backbone and head")
+    return converted
+
+
+def load_strict(module: nn.Module, state_dict: Mapping[str, Tensor], source: str,
+                allow_missing: tuple[str, ...] = ()) -> None:
+    """Load weights; nothing may be missing, left over or of another size.
+
+    Args:
+        module: Receives the weights; its own load hooks (resized embeddings) run as always.
+        state_dict: The weights.
+        source: Where they came from, for the message.
+        allow_missing: Regular expressions of names that may keep their fresh values.
+
+    Raises:
+        ValueError: Names the keys and the source.
+    """
+    try:
+        result = module.load_state_dict(dict(state_dict), strict=False)
+    except RuntimeError as error:  # torch reports sizes that differ even when it is not strict
+        raise ValueError(f"{source} is of another size than the model: {error}") from error
+    missing = [key for key in result.missing_keys if not any(re.search(pattern, key) for pattern in allow_missing)]
+    if missing or result.unexpected_keys:
+        raise ValueError(f"{source} does not fit the model; missing: {_some(missing)}; "
+                         f"left over: {_some(result.unexpected_keys)}")
+
+
+def _some(keys: list[str], most: int = 12) -> str:
+    more = f" and {len(keys) - most} more" if len(keys) > most else ""
+    return (", ".join(keys[:most]) or "nothing") + more
+
