@@ -81,24 +81,27 @@ def resolve_pretrained(pretrained: str | Path, arch: Arch) -> Path:
     """
     path = Path(pretrained).expanduser()
     if path.is_file():
-        needs_quick_gelu = is_torchscript(path)
-    else:
-        name = PAPER_ARCHS.get(arch, arch) if isinstance(arch, str) else None
-        tags = open_clip.list_pretrained_tags_by_model(name) if name else []
-        if pretrained not in tags:
-            raise ValueError(f"{str(pretrained)!r} is neither a file nor an open_clip tag of {arch!r}; its tags: "
-                             f"{', '.join(tags) or 'none'}")
-        config = open_clip.get_pretrained_cfg(name, pretrained)
-        needs_quick_gelu = config.get("quick_gelu", False)
-        try:
-            path = Path(open_clip.download_pretrained(config))
-        except Exception as error:
-            raise RuntimeError(f"open_clip weights {pretrained!r} of {arch!r} could not be downloaded ({error}); give "
-                               "the path of a file that you have instead: pretrained='/path/to/ViT-B-16.pt'") from error
-    if needs_quick_gelu and not model_config(arch).get("quick_gelu", False):
+        check_activation(pretrained, arch, is_torchscript(path))
+        return path
+    name = PAPER_ARCHS.get(arch, arch) if isinstance(arch, str) else None
+    tags = open_clip.list_pretrained_tags_by_model(name) if name else []
+    if pretrained not in tags:
+        raise ValueError(f"{str(pretrained)!r} is neither a file nor an open_clip tag of {arch!r}; its tags: "
+                         f"{', '.join(tags) or 'none'}")
+    config = open_clip.get_pretrained_cfg(name, pretrained)
+    check_activation(pretrained, arch, config.get("quick_gelu", False))
+    try:
+        return Path(open_clip.download_pretrained(config))
+    except Exception as error:
+        raise RuntimeError(f"open_clip weights {pretrained!r} of {arch!r} could not be downloaded ({error}); give the "
+                           "path of a file that you have instead: pretrained='/path/to/ViT-B-16.pt'") from error
+
+
+def check_activation(pretrained: str | Path, arch: Arch, trained_with_quick_gelu: bool) -> None:
+    """OpenAI's weights in a model with plain GELU run without complaint and are a few points worse: refuse them."""
+    if trained_with_quick_gelu and not model_config(arch).get("quick_gelu", False):
         raise ValueError(f"{pretrained} was trained with QuickGELU, but {arch!r} is built with GELU; use the "
                          "'-quickgelu' form of the architecture")
-    return path
 
 
 def clip_layout(state_dict: StateDict) -> StateDict:

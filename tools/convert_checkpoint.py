@@ -30,8 +30,9 @@ def main() -> None:
         load_strict(MODELS.build(cfg.model), state_dict, args.source)
     target.parent.mkdir(parents=True, exist_ok=True)
     torch.save(dict(state_dict=state_dict, meta=dict(converted_from=Path(args.source).name)), target)
-    print(f"{target}: {len(state_dict)} tensors, {sum(value.numel() for value in state_dict.values()) / 1e6:.1f} M values"
-          + (f", fit {args.config}" if args.config else "; give --config to check their sizes"))
+    values = sum(value.numel() for value in state_dict.values()) / 1e6
+    check = f"fit {args.config}" if args.config else "give --config to check their sizes"
+    print(f"{target}: {len(state_dict)} tensors, {values:.1f} M values; {check}")
 
 
 if __name__ == "__main__":

@@ -3,7 +3,6 @@ from __future__ import annotations
 
 import re
 
-import torch
 from mmaction.registry import RUNNERS
 from mmengine.device import get_device
 from mmengine.dist import is_distributed

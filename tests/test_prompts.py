@@ -1,0 +1,49 @@
+"""Class lists and templates."""
+import pytest
+from conftest import ROOT
+
+from claver_mm.clip import tokenize
+from claver_mm.prompts import ACTION_TEMPLATES, class_texts, read_lines, readable
+
+
+@pytest.mark.parametrize("name, text", [
+    ("brush_hair", "brush hair"), ("BabyCrawling", "baby crawling"), ("TaiChi", "tai chi"), ("YoYo", "yo yo"),
+    ("playing guitar", "playing guitar"), ("HandstandPushups", "handstand pushups"), ("Archery", "archery"),
+    ("tying knot (not on a tie)", "tying knot (not on a tie)"), ("playing American football", "playing American football"),
+])
+def test_class_names_are_made_readable(name, text):
+    assert readable(name) == text
+
+
+def test_no_text_of_kinetics_is_longer_than_77_tokens(recwarn):
+    """The published code raises on a text of 77 words."""
+    classes = read_lines(ROOT / "prompts/classes/kinetics400.txt", "classes")
+    texts = class_texts(classes)
+    assert (len(classes), len(texts), {len(entry) for entry in texts}) == (400, 400, {len(ACTION_TEMPLATES)})
+    assert tokenize([text for entry in texts for text in entry], "B/16").shape == (400 * len(ACTION_TEMPLATES), 77)
+    assert not [warning for warning in recwarn if "is cut" in str(warning.message)]
+
+
+def test_a_long_text_is_cut_with_a_warning_that_names_it():
+    with pytest.warns(UserWarning, match="text of 102 tokens is cut to the context of 77: 'walk walk"):
+        tokens = tokenize(["walk " * 100], "B/16")
+    assert tokens[0, -1] == tokens.max()
+
+
+def test_templates_must_have_a_place_for_the_name():
+    with pytest.raises(ValueError, match="template 'a video' must hold"):
+        class_texts(["jumping"], ["a video"])
+
+
+@pytest.mark.parametrize("content, says", [
+    ("a\n\nb\n", "classes.txt, line 2: empty"), ("a\nb\na\n", "line 3: 'a' stands in line 1 already"), ("", "no classes"),
+])
+def test_a_bad_class_list_is_named(tmp_path, content, says):
+    (tmp_path / "classes.txt").write_text(content)
+    with pytest.raises(ValueError, match=says):
+        read_lines(tmp_path / "classes.txt", "classes")
+
+
+def test_a_missing_class_list_is_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match="no file of classes at .*nowhere.txt"):
+        read_lines(tmp_path / "nowhere.txt", "classes")
