@@ -9,6 +9,9 @@ import torch
 
 warnings.filterwarnings("ignore", message="pkg_resources is deprecated")
 import claver_mm  # noqa: E402, F401
+from mmengine.registry import init_default_scope  # noqa: E402
+
+init_default_scope("mmaction")
 
 ROOT = Path(__file__).resolve().parents[1]
 TINY = dict(

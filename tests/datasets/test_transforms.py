@@ -1,0 +1,64 @@
+"""Pipeline steps beside the host's."""
+import numpy as np
+import pytest
+from mmcv.transforms import Compose
+
+from claver_mm.datasets.transforms import ClipGrayscale, SeedSample, UnreadableVideo
+
+DECODE = [dict(type="OpenVideo"), dict(type="UniformSample", clip_len=4, test_mode=True), dict(type="DecodeFrames")]
+
+
+def decode(path):
+    return Compose(DECODE)(dict(filename=str(path), start_index=0, modality="RGB"))
+
+
+@pytest.mark.parametrize("name", ["arm_wrestling.mp4", "test.mp4", "test.avi"])
+def test_real_videos_decode(clips, name):
+    frames = decode(clips / name)["imgs"]
+    assert len(frames) == 4 and frames[0].ndim == 3 and np.std(frames[0]) > 1
+
+
+def test_a_damaged_video_is_named(clips):
+    with pytest.raises(UnreadableVideo, match="corrupted.mp4"):
+        decode(clips / "corrupted.mp4")
+
+
+def test_a_missing_video_is_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match="no video at .*nowhere.mp4; check data_prefix"):
+        decode(tmp_path / "nowhere.mp4")
+
+
+def test_a_file_that_is_no_video_is_named(tmp_path):
+    (tmp_path / "text.mp4").write_text("not a video")
+    with pytest.raises(UnreadableVideo, match="text.mp4 cannot be opened as a video"):
+        decode(tmp_path / "text.mp4")
+
+
+def test_grayscale_takes_the_whole_clip_or_none_of_it():
+    frames = [np.random.default_rng(0).integers(0, 255, (4, 4, 3), dtype=np.uint8) for _ in range(3)]
+    always = ClipGrayscale(1.0).transform(dict(imgs=list(frames)))["imgs"]
+    assert all((frame == frame[..., :1]).all() and frame.dtype == np.uint8 for frame in always)
+    assert ClipGrayscale(0.0).transform(dict(imgs=frames))["imgs"] is frames
+    with pytest.raises(ValueError, match="prob must lie"):
+        ClipGrayscale(1.5)
+
+
+def test_what_a_sample_draws_depends_on_seed_epoch_and_sample_alone():
+    step = SeedSample()
+
+    def draw(seed, epoch, sample):
+        step.set_epoch(seed, epoch)
+        np.random.rand(np.random.randint(5))  # whatever came before
+        step.transform(dict(sample_idx=sample))
+        return np.random.rand()
+
+    first = draw(0, 0, 0)
+    assert draw(0, 0, 0) == first
+    assert len({first, draw(1, 0, 0), draw(0, 1, 0), draw(0, 0, 1)}) == 4
+
+
+def test_nothing_is_seeded_before_an_epoch_is_known():
+    np.random.seed(1)
+    expected = np.random.RandomState(1).rand()
+    SeedSample().transform(dict(sample_idx=0))
+    assert np.random.rand() == expected

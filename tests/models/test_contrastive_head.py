@@ -1,0 +1,206 @@
+"""Texts against videos: loss, scores, views, cache."""
+import pytest
+import torch
+from conftest import TINY
+from mmaction.registry import MODELS
+from mmaction.structures import ActionDataSample
+from mmengine.logging import MessageHub
+from torch.nn.functional import cross_entropy, one_hot
+
+CLASSES = ["jumping", "running", "swimming", "reading"]
+
+
+def head(**kwargs):
+    return MODELS.build(dict(dict(type="ContrastiveTextHead", arch=TINY, classes=CLASSES), **kwargs))
+
+
+def samples(labels):
+    result = []
+    for label in labels:
+        sample = ActionDataSample()
+        sample.set_gt_label(label)
+        result.append(sample)
+    return result
+
+
+@pytest.fixture(autouse=True)
+def _fresh_iteration():
+    MessageHub.get_current_instance().runtime_info.pop("iter", None)
+
+
+def perfect_logits(labels, M):
+    """Logits (B, M, C) of a scorer that is always right and always sure."""
+    return 50 * one_hot(torch.tensor(labels), len(CLASSES)).float().unsqueeze(1).expand(-1, M, -1)
+
+
+def test_loss_is_the_cross_entropy_of_every_draw_averaged():
+    model = head()
+    logits = torch.randn(3, 5, 4)
+    labels = torch.tensor([0, 3, 1])
+    expected = torch.stack([cross_entropy(logits[:, k], labels) for k in range(5)]).mean()
+    losses = model.loss_by_feat(logits, samples([0, 3, 1]))
+    assert torch.allclose(losses["loss_cls"], expected)
+    assert {"top1_acc", "top5_acc"} <= set(losses)
+
+
+def test_loss_takes_soft_targets_and_label_smoothing():
+    """Mixup and cutmix give distributions over classes; smoothing mixes in the uniform one."""
+    model = head(label_smooth_eps=0.1)
+    logits, soft = torch.randn(2, 3, 4), torch.tensor([[0.7, 0.3, 0, 0], [0, 0, 1.0, 0]])
+    smooth = 0.9 * soft + 0.1 / 4
+    expected = -(smooth.unsqueeze(1) * logits.log_softmax(-1)).sum(-1).mean()
+    assert torch.allclose(model.loss_by_feat(logits, samples(list(soft)))["loss_cls"], expected)
+
+
+def test_draws_are_the_same_for_all_classes_and_follow_the_iteration():
+    model = head()
+    hub = MessageHub.get_current_instance()
+    draws = []
+    for iteration in (0, 1, 0):
+        hub.update_info("iter", iteration)
+        draws.append(model._draw().tolist())
+    assert draws[0] == draws[2] != draws[1]
+    assert len(set(draws[0])) == 5
+    assert model.train().text_features().shape == (4, 5, 32)
+
+
+def test_draws_without_a_runner_go_on_by_themselves():
+    model = head()
+    assert model._draw().tolist() != model._draw().tolist()
+
+
+def test_fewer_descriptions_than_draws_are_all_used():
+    model = head(templates=["{}", "a video of {}"]).train()
+    assert model.text_features().shape == (4, 2, 32)
+
+
+@pytest.mark.parametrize("score", ["prob", "similarity"])
+@pytest.mark.parametrize("M", [1, 3, 16])
+def test_a_perfect_scorer_is_always_right(score, M):
+    """The published evaluation divides class numbers by the number of descriptions: it scores 0.25 %."""
+    labels = [0, 1, 2, 3, 3]
+    results = head(score=score).eval().predict_by_feat(perfect_logits(labels, M), samples(labels))
+    assert [result.pred_label.item() for result in results] == labels
+
+
+def test_repeating_a_description_of_every_class_changes_nothing():
+    once, twice = head(templates=["{}", "a video of {}"]).eval(), None
+    twice = head(templates=["{}", "a video of {}"]).eval()
+    twice.load_state_dict(once.state_dict())
+    twice.set_texts([[text for text in (name, f"a video of {name}") for _ in range(2)] for name in CLASSES])
+    feats = torch.randn(3, 2, 17, 64)
+    with torch.no_grad():
+        scores = [torch.stack([s.pred_score for s in model.predict(feats, samples([0, 1, 2]))])
+                  for model in (once, twice)]
+    assert torch.allclose(*scores, atol=1e-6)
+
+
+def test_score_is_softmax_over_classes_then_mean_over_descriptions_then_over_views():
+    logits = torch.randn(6, 3, 4)  # 2 clips of 3 views
+    scores = [result.pred_score for result in head().eval().predict_by_feat(logits, samples([0, 1]))]
+    expected = logits.softmax(-1).mean(1).unflatten(0, (2, 3)).mean(1)
+    assert torch.allclose(torch.stack(scores), expected, atol=1e-6)
+
+
+def test_similarity_score_is_the_sum_over_descriptions():
+    logits = torch.randn(4, 3, 4)
+    model = head(score="similarity", average_clips="score").eval()
+    scores = torch.stack([result.pred_score for result in model.predict_by_feat(logits, samples([0, 1]))])
+    assert torch.allclose(scores, logits.sum(1).unflatten(0, (2, 2)).mean(1), atol=1e-6)
+
+
+def test_logits_are_scaled_cosines_of_the_mean_unit_frame():
+    model = head(templates=["{}"]).eval()
+    feats = torch.randn(2, 3, 17, 64)
+    with torch.no_grad():
+        frames = model.clip.ln_post(feats[:, :, 0]) @ model.clip.proj
+        video = (frames / frames.norm(dim=-1, keepdim=True)).mean(1)
+        text = model.clip.text(model.text_tokens[:, 0])
+        text = text / text.norm(dim=-1, keepdim=True)
+        assert torch.allclose(model(feats)[:, 0], model.clip.logit_scale.exp() * video @ text.T, atol=1e-5)
+
+
+def test_evaluation_encodes_texts_once(monkeypatch):
+    model = head().eval()
+    calls = []
+    encode = model.clip.text_features
+    monkeypatch.setattr(model.clip, "text_features", lambda tokens: calls.append(1) or encode(tokens))
+    with torch.no_grad():
+        assert torch.equal(model.text_features(), model.text_features())
+    assert len(calls) == 1
+
+
+@pytest.mark.parametrize("change", ["texts", "order of words", "step", "data", "load"])
+def test_kept_text_features_are_never_stale(change):
+    """The published cache ignores its input; writes through ``.data`` (EMA) also pass by tensor version counters."""
+    model = head(templates=["{}"]).eval()
+    with torch.no_grad():
+        model.set_texts(["dog bites man", "running", "swimming", "reading"])
+        before = model.text_features().clone()
+        weight = model.clip.text.ln_final.weight
+        if change == "texts":
+            model.set_texts(["cooking", "running", "swimming", "reading"])
+        elif change == "order of words":
+            model.set_texts(["man bites dog", "running", "swimming", "reading"])
+        elif change == "data":
+            weight.data.copy_(torch.rand(32))
+        elif change == "load":
+            model.load_state_dict(head(templates=["{}"]).state_dict())
+        else:
+            weight.grad = torch.ones_like(weight)
+            torch.optim.SGD([weight], lr=0.1).step()
+        after = model.text_features()
+        assert not torch.allclose(before, after)
+        assert torch.equal(after, model.clip.text_features(model.text_tokens))
+
+
+def test_scores_are_float32_under_autocast():
+    model = head().eval()
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        assert model(torch.randn(1, 2, 17, 64)).dtype == torch.float32
+
+
+def test_kept_text_features_know_their_precision():
+    model = head().eval()
+    with torch.no_grad():
+        exact = model.text_features()
+        with torch.autocast("cpu", torch.bfloat16):
+            coarse = model.text_features()
+        assert exact.dtype != coarse.dtype
+        assert torch.equal(model.text_features(), exact)
+
+
+def test_frozen_parts_have_no_gradients():
+    model = head(frozen_text=True, frozen_visual=True).train()
+    model(torch.randn(2, 3, 17, 64, requires_grad=True)).sum().backward()
+    assert {name for name, p in model.named_parameters() if p.grad is not None} == {"clip.logit_scale"}
+    assert not model.clip.text.training
+
+
+def test_token_ids_are_taken_as_texts():
+    model = head(classes=None)
+    ids = torch.zeros(3, 2, 24, dtype=torch.long)
+    ids[..., 3] = 49407
+    model.set_texts(ids)
+    assert model.num_classes == 3
+    assert model.eval()(torch.randn(1, 2, 17, 64)).shape == (1, 2, 3)
+
+
+@pytest.mark.parametrize("kwargs, says", [
+    (dict(num_classes=5), "names 4 classes, but num_classes=5"),
+    (dict(templates=["a video"]), "must hold '{}' exactly once"),
+    (dict(score="max"), "unknown score 'max'"),
+    (dict(num_draws=0), "num_draws must be at least 1"),
+])
+def test_bad_settings_are_named(kwargs, says):
+    with pytest.raises(ValueError, match=says):
+        head(**kwargs)
+
+
+def test_texts_that_do_not_fit_are_named():
+    with pytest.raises(ValueError, match=r"class 0 has 1 texts, class 2 \(\['c'\]\) has 2"):
+        head(classes=None).set_texts([["a"], ["b"], ["c", "d"]])
+    with pytest.raises(ValueError, match="texts of 2 classes, but num_classes=4"):
+        head().set_texts(["a", "b"])
+    with pytest.raises(ValueError, match="the head has no texts"):
+        head(classes=None)(torch.randn(1, 2, 17, 64))

@@ -1,0 +1,95 @@
+"""One neck for CLIP tokens and for the feature maps of other recognisers."""
+import pytest
+import torch
+from conftest import TINY
+from mmaction.registry import MODELS
+
+from claver_mm.attention import PATTERNS
+from claver_mm.models.temporal_neck import number_of_blocks
+from claver_mm.temporal import QuickGELU
+
+
+def neck(kind="TemporalNeck", **kwargs):
+    return MODELS.build(dict(dict(type=kind, in_channels=16, num_heads=2, num_frames=4, depth=1), **kwargs))
+
+
+def test_arch_gives_width_heads_activation_and_a_third_of_the_depth():
+    model = MODELS.build(dict(type="KMTNeck", arch="B/16"))
+    blocks = model.transformer.resblocks
+    assert (model.in_channels, len(blocks), blocks[0].attn.heads) == (768, 4, 12)
+    assert isinstance(blocks[0].mlp.act, QuickGELU)
+    assert number_of_blocks(1 / 3, 24) == 8
+
+
+@pytest.mark.parametrize("kind, pattern", [("KMTNeck", "kmt"), ("KMCTNeck", "kmct")])
+def test_names_of_the_paper_are_patterns(kind, pattern):
+    assert neck(kind).transformer.pattern == pattern
+
+
+@pytest.mark.parametrize("shape", [(2, 4, 5, 16), (2, 16, 4, 3, 5), (8, 16, 3, 5)],
+                         ids=["tokens", "maps of Recognizer3D", "maps of Recognizer2D"])
+@pytest.mark.parametrize("pattern", PATTERNS)
+def test_shape_stays(shape, pattern):
+    x = torch.randn(shape)
+    out, losses = neck(pattern=pattern)(x, data_samples=None)
+    assert out.shape == x.shape and losses == {}
+
+
+def test_maps_are_tokens_in_another_order():
+    model = neck(pattern="kmct").eval()
+    tokens = torch.randn(2, 4, 15, 16)
+    expected, _ = model(tokens)
+    maps3d = tokens.permute(0, 3, 1, 2).unflatten(3, (3, 5))
+    assert torch.allclose(model(maps3d)[0].flatten(3).permute(0, 2, 3, 1), expected, atol=1e-6)
+    maps2d = tokens.flatten(0, 1).transpose(1, 2).unflatten(2, (3, 5))
+    assert torch.allclose(model(maps2d)[0].flatten(2).transpose(1, 2).unflatten(0, (2, 4)), expected, atol=1e-6)
+
+
+def test_a_narrow_transformer_starts_as_the_identity_and_learns():
+    model = neck(embed_dims=8)
+    x = torch.randn(2, 4, 5, 16)
+    assert torch.equal(model(x)[0], x)
+    model(x)[0].square().sum().backward()
+    assert model.project[1].weight.grad.abs().sum() > 0
+
+
+def test_another_number_of_frames_is_taken_or_refused():
+    x = torch.randn(1, 8, 5, 16)
+    assert neck()(x)[0].shape == x.shape
+    with pytest.raises(ValueError, match="a clip of 8 frames, but the temporal embedding is made for 4"):
+        neck(interpolate=False)(x)
+
+
+@pytest.mark.parametrize("shape, says", [
+    ((6, 16, 3, 3), "6 feature maps do not divide into clips of num_frames=4"),
+    ((2, 4, 5, 8), "are no tokens or maps of in_channels=16"),
+    ((2, 16, 5, 16), "could be tokens or maps; set layout"),
+])
+def test_features_that_do_not_fit_are_named(shape, says):
+    with pytest.raises(ValueError, match=says):
+        neck()(torch.randn(shape))
+
+
+@pytest.mark.parametrize("kwargs, says", [
+    (dict(pattern="kmtt"), "unknown attention pattern 'kmtt'"),
+    (dict(depth=0), "depth must be"),
+    (dict(depth=1.5), "write 2 for a number of blocks"),
+    (dict(depth=1 / 3), "give backbone_depth"),
+    (dict(in_channels=None), "give in_channels"),
+    (dict(act="relu"), "unknown act 'relu'"),
+    (dict(layout="map"), "layout must be"),
+    (dict(num_frames=0), "num_frames must be an integer of at least 1, got 0"),
+])
+def test_bad_settings_are_named(kwargs, says):
+    with pytest.raises(ValueError, match=says):
+        neck(**kwargs)
+
+
+def test_checkpoint_of_another_number_of_frames_loads_interpolated():
+    short, long = neck(arch=None), neck(num_frames=8)
+    long.load_state_dict(short.state_dict())
+    assert torch.equal(long.transformer.temporal_embedding, short.transformer.embedding_for(8))
+
+
+def test_tiny_arch_depth():
+    assert len(MODELS.build(dict(type="KMTNeck", arch=TINY)).transformer.resblocks) == 1
