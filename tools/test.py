@@ -17,7 +17,7 @@ def main() -> None:
     cfg.load_from, cfg.resume = args.checkpoint, False
     if args.show_dir:
         if "visualization" not in cfg.get("default_hooks", {}):
-            parser.error("--show-dir needs default_hooks.visualization=dict(type='ActionVisualizationHook')")
+            parser.error("--show-dir needs default_hooks.visualization=dict(type='VisualizationHook')")
         cfg.default_hooks.visualization.update(enable=True, out_dir=args.show_dir, interval=args.interval)
     if args.dump:
         if not args.dump.endswith((".pkl", ".pickle")):

@@ -4,12 +4,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-import torch
 from mmaction.datasets.transforms import DecordDecode, DecordInit
 from mmaction.registry import TRANSFORMS
 from mmcv.transforms import BaseTransform
-
-from ..randomness import mixed_seed, seed_everything
 
 
 class UnreadableVideo(RuntimeError):
@@ -74,29 +71,4 @@ class ClipGrayscale(BaseTransform):
             weights = np.array([0.299, 0.587, 0.114])
             results["imgs"] = [np.repeat((img @ weights).round().astype(img.dtype)[..., None], 3, axis=-1)
                                for img in results["imgs"]]
-        return results
-
-
-@TRANSFORMS.register_module()
-class SeedSample(BaseTransform):
-    """First step of a training pipeline: what the later ones draw depends on run seed, epoch and sample alone.
-
-    ``SeedEpochHook`` tells the epoch; the numbers lie in shared memory, where persistent workers see them. Before the
-    hook has spoken (a pipeline used by itself) nothing is seeded.
-
-    Required key: ``sample_idx``.
-    """
-
-    def __init__(self) -> None:
-        self.run = torch.full((2,), -1, dtype=torch.int64).share_memory_()  # seed, epoch
-
-    def set_epoch(self, seed: int, epoch: int) -> None:
-        """Called in the main process before the loader starts an epoch."""
-        self.run.copy_(torch.tensor([seed, epoch]))
-
-    def transform(self, results: dict) -> dict:
-        """See class."""
-        seed, epoch = self.run.tolist()
-        if epoch >= 0:
-            seed_everything(mixed_seed(seed, epoch, results["sample_idx"]))
         return results

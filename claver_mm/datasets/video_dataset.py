@@ -4,10 +4,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+import torch
 from mmaction.datasets import VideoDataset
 from mmaction.registry import DATASETS
 
 from ..prompts import read_lines
+from ..randomness import drawing_from, mixed_seed
 
 
 @DATASETS.register_module()
@@ -15,6 +17,9 @@ class ActionVideoDataset(VideoDataset):
     """``VideoDataset`` that names what is wrong with its annotation list before a run starts.
 
     A line is ``path/of/video.mp4 label``; the path may hold spaces.
+
+    Once it knows the epoch (``SeedEpochHook`` tells it), what a sample draws depends on run seed, epoch and sample
+    alone, whichever worker or rank it falls to.
 
     Args:
         classes: Class names in label order, as a list or a file with one a line; labels are checked against it and it
@@ -33,7 +38,20 @@ class ActionVideoDataset(VideoDataset):
         self.check_files = check_files
         if self.classes is not None:
             metainfo = dict(metainfo or {}, classes=self.classes)
+        self._run = torch.full((2,), -1, dtype=torch.int64).share_memory_()  # seed and epoch, seen by all workers
         super().__init__(ann_file, pipeline, metainfo=metainfo, **kwargs)
+
+    def set_epoch(self, seed: int, epoch: int) -> None:
+        """To be called in the main process before the loader starts an epoch."""
+        self._run.copy_(torch.tensor([seed, epoch]))
+
+    def prepare_data(self, idx: int) -> dict:
+        """See ``BaseDataset.prepare_data``."""
+        seed, epoch = self._run.tolist()
+        if epoch < 0:
+            return super().prepare_data(idx)
+        with drawing_from(mixed_seed(seed, epoch, idx)):
+            return super().prepare_data(idx)
 
     def load_data_list(self) -> list[dict]:
         """Videos with their labels, in the order of the list."""

@@ -5,7 +5,6 @@ from mmaction.registry import HOOKS
 from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
 
-from ..datasets.transforms import SeedSample
 from ..randomness import mixed_seed, seed_everything
 
 
@@ -14,8 +13,8 @@ class SeedEpochHook(Hook):
     """Seeds every epoch by its number, so that a resumed run draws what an uninterrupted one would have drawn.
 
     The process draws (mixup, cutmix, drop-path) from ``(seed, epoch, rank)``; each training sample draws (frames,
-    crops, colours) from ``(seed, epoch, sample)`` through ``SeedSample`` in the pipeline, whichever worker or rank it
-    falls to. MMEngine seeds workers alike in every epoch, and only once where they persist.
+    crops, colours) from ``(seed, epoch, sample)`` where the data set has ``set_epoch``, as ``ActionVideoDataset``.
+    MMEngine seeds workers alike in every epoch, and only once where they persist.
     """
 
     priority = "VERY_HIGH"
@@ -24,11 +23,10 @@ class SeedEpochHook(Hook):
         """See ``Hook.before_train_epoch``."""
         seed_everything(mixed_seed(runner.seed, runner.epoch, runner.rank))
         dataset = runner.train_dataloader.dataset
-        while not hasattr(dataset, "pipeline"):  # wrappers such as RepeatDataset
+        while not hasattr(dataset, "set_epoch") and hasattr(dataset, "dataset"):  # wrappers such as RepeatDataset
             dataset = dataset.dataset
-        for transform in dataset.pipeline.transforms:
-            if isinstance(transform, SeedSample):
-                transform.set_epoch(runner.seed, runner.epoch)
+        if hasattr(dataset, "set_epoch"):
+            dataset.set_epoch(runner.seed, runner.epoch)
 
 
 @HOOKS.register_module()

@@ -61,11 +61,13 @@ class ClaverRunner(Runner):
         try:
             return super().load_checkpoint(filename, map_location, strict, list(revise_keys))
         except RuntimeError as error:
-            if "state_dict" not in str(error):
+            if "do not match exactly" not in str(error):
                 raise
+            lines = [line for line in str(error).splitlines()[1:] if line]
+            more = f"\n(and {len(lines) - 8} more)" if len(lines) > 8 else ""
             raise ValueError(
-                f"checkpoint {filename} does not fit the model of this config: {error}\nUse the config that it was "
-                "trained with (arch, num_frames, depth), or name what may stay untrained in load_allow_missing") \
-                from error
+                f"checkpoint {filename} does not fit the model of this config:\n" + "\n".join(lines[:8]) + more +
+                "\nUse the config that it was trained with (arch, depth, neck), or name what may stay untrained or be "
+                "left over in load_allow_missing") from error
         finally:
             handle.remove()

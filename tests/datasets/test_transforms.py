@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 from mmcv.transforms import Compose
 
-from claver_mm.datasets.transforms import ClipGrayscale, SeedSample, UnreadableVideo
+from claver_mm.datasets.transforms import ClipGrayscale, UnreadableVideo
 
 DECODE = [dict(type="OpenVideo"), dict(type="UniformSample", clip_len=4, test_mode=True), dict(type="DecodeFrames")]
 
@@ -41,24 +41,3 @@ def test_grayscale_takes_the_whole_clip_or_none_of_it():
     assert ClipGrayscale(0.0).transform(dict(imgs=frames))["imgs"] is frames
     with pytest.raises(ValueError, match="prob must lie"):
         ClipGrayscale(1.5)
-
-
-def test_what_a_sample_draws_depends_on_seed_epoch_and_sample_alone():
-    step = SeedSample()
-
-    def draw(seed, epoch, sample):
-        step.set_epoch(seed, epoch)
-        np.random.rand(np.random.randint(5))  # whatever came before
-        step.transform(dict(sample_idx=sample))
-        return np.random.rand()
-
-    first = draw(0, 0, 0)
-    assert draw(0, 0, 0) == first
-    assert len({first, draw(1, 0, 0), draw(0, 1, 0), draw(0, 0, 1)}) == 4
-
-
-def test_nothing_is_seeded_before_an_epoch_is_known():
-    np.random.seed(1)
-    expected = np.random.RandomState(1).rand()
-    SeedSample().transform(dict(sample_idx=0))
-    assert np.random.rand() == expected

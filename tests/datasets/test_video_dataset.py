@@ -1,4 +1,5 @@
 """Annotation lists: what is wrong is named before a run starts."""
+import numpy as np
 import pytest
 from mmaction.registry import DATASETS
 
@@ -52,3 +53,26 @@ def test_every_line_is_a_video_in_testing():
 def test_several_labels(tmp_path):
     data = dataset(tmp_path, "a.mp4 0 1\n", multi_class=True, num_classes=2)
     assert data[0]["label"].tolist() == [1, 1]
+
+
+def test_what_a_sample_draws_depends_on_seed_epoch_and_sample_alone(tmp_path):
+    data = dataset(tmp_path, "a.mp4 0\nb.mp4 1\n", pipeline=[lambda results: dict(drawn=np.random.rand())])
+
+    def draw(seed, epoch, sample):
+        data.set_epoch(seed, epoch)
+        np.random.rand(np.random.randint(5))  # whatever came before
+        return data[sample]["drawn"]
+
+    first = draw(0, 0, 0)
+    assert draw(0, 0, 0) == first
+    assert len({first, draw(1, 0, 0), draw(0, 1, 0), draw(0, 0, 1)}) == 4
+
+
+@pytest.mark.parametrize("epoch", [None, 3])
+def test_loading_a_sample_leaves_the_random_numbers_of_the_process_alone(tmp_path, epoch):
+    data = dataset(tmp_path, "a.mp4 0\n", pipeline=[lambda results: dict(drawn=0 if epoch is None else np.random.rand())])
+    if epoch is not None:
+        data.set_epoch(0, epoch)
+    np.random.seed(1)
+    data[0]
+    assert np.random.rand() == np.random.RandomState(1).rand()

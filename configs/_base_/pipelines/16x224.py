@@ -3,4 +3,4 @@ _base_ = ["8x224.py"]
 train_pipeline = _base_.train_pipeline
 val_pipeline = _base_.val_pipeline
 test_pipeline = _base_.test_pipeline
-train_pipeline[2].clip_len = val_pipeline[1].clip_len = test_pipeline[1].clip_len = 16
+train_pipeline[1].clip_len = val_pipeline[1].clip_len = test_pipeline[1].clip_len = 16

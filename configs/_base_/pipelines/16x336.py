@@ -4,9 +4,9 @@ _base_ = ["16x224.py"]
 train_pipeline = _base_.train_pipeline
 val_pipeline = _base_.val_pipeline
 test_pipeline = _base_.test_pipeline
-train_pipeline[4].scale = val_pipeline[3].scale = (-1, 384)
-train_pipeline[5].input_size = 336
-train_pipeline[6].scale = (336, 336)
+train_pipeline[3].scale = val_pipeline[3].scale = (-1, 384)
+train_pipeline[4].input_size = 336
+train_pipeline[5].scale = (336, 336)
 val_pipeline[4].crop_size = 336
 test_pipeline[3].scale = (-1, 336)
 test_pipeline[4].crop_size = 336

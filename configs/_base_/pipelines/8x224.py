@@ -1,6 +1,5 @@
 # 8 frames, one from each of 8 equal segments, 224 pixels; tested on 4 clips x 3 crops.
 train_pipeline = [
-    dict(type="SeedSample"),
     dict(type="OpenVideo"),
     dict(type="UniformSample", clip_len=8),
     dict(type="DecodeFrames"),

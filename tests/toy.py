@@ -1,0 +1,56 @@
+"""Any config of the project, made small enough for a test: tiny towers, 32 pixels, motion videos."""
+from __future__ import annotations
+
+from pathlib import Path
+
+from conftest import ROOT, TINY
+from mmengine.config import Config
+
+SIZES = {size: 32 for size in (224, 256, 336, 384)}
+
+
+def toy_config(name: str, videos: Path, work_dir: Path, **changes) -> Config:
+    """Config ``configs/<name>.py`` on the motion videos, one epoch, in ``work_dir``."""
+    cfg = Config.fromfile(ROOT / "configs" / f"{name}.py")
+    for part in ("backbone", "neck", "cls_head"):
+        if cfg.model.get(part) and "arch" in cfg.model[part] and "CLIP" in cfg.model.backbone.type:
+            cfg.model[part].arch = TINY
+    cfg.model.backbone.pop("init_cfg", None)
+    for part in (cfg.model.backbone, cfg.model.cls_head):
+        if "pretrained" in part:
+            part.pretrained = None
+    _shrink(cfg.model, {400: 8})
+    if "classes" in cfg.model.cls_head:
+        cfg.model.cls_head.classes = str(videos / "classes.txt")
+    for split, lines in (("train", "train"), ("val", "val"), ("test", "val")):
+        loader = cfg[f"{split}_dataloader"]
+        loader.update(batch_size=8 if split == "train" else 2, num_workers=0, persistent_workers=False)
+        loader.dataset.update(ann_file=str(videos / f"{lines}.txt"), data_prefix=dict(video=str(videos)))
+        if "classes" in loader.dataset:
+            loader.dataset.classes = str(videos / "classes.txt")
+        for step in loader.dataset.pipeline:
+            _shrink(step, SIZES)
+    cfg.train_cfg.max_epochs = 1
+    cfg.default_hooks.logger.interval = 1
+    cfg.work_dir = str(work_dir)
+    cfg.merge_from_dict(changes)
+    return cfg
+
+
+def _shrink(node, numbers: dict[int, int]) -> None:
+    """Replace whole numbers anywhere in a config, in place."""
+    items = node.items() if isinstance(node, dict) else enumerate(node)
+    for key, value in list(items):
+        if isinstance(value, tuple):
+            node[key] = tuple(numbers.get(entry, entry) for entry in value)
+        elif isinstance(value, dict | list):
+            _shrink(value, numbers)
+        elif type(value) is int:
+            node[key] = numbers.get(value, value)
+
+
+def scalars(work_dir: Path) -> list[dict]:
+    """What the run logged, one entry a line, from its newest log."""
+    import json
+    newest = max(work_dir.glob("*/vis_data/scalars.json"), key=lambda path: path.stat().st_mtime_ns)
+    return [json.loads(line) for line in newest.read_text().splitlines()]
