@@ -8,7 +8,7 @@ import pytest
 import torch
 
 warnings.filterwarnings("ignore", message="pkg_resources is deprecated")
-import claver_mm  # noqa: E402, F401
+import claver_mm  # noqa: E402, F401, I001
 from mmengine.registry import init_default_scope  # noqa: E402
 
 init_default_scope("mmaction")

@@ -10,12 +10,14 @@ from claver_mm.weights import head_weights, image_trunk_weights, load_strict
 
 
 @pytest.mark.parametrize("name, depth, width, patch, size", [
-    ("B/32", 12, 768, 32, 224), ("B/16", 12, 768, 16, 224), ("L/14", 24, 1024, 14, 224), ("L/14@336", 24, 1024, 14, 336),
+    ("B/32", 12, 768, 32, 224), ("B/16", 12, 768, 16, 224),
+    ("L/14", 24, 1024, 14, 224), ("L/14@336", 24, 1024, 14, 336),
 ])
 def test_paper_names_give_openai_architectures(name, depth, width, patch, size):
     config = model_config(name)
     vision = config["vision_cfg"]
-    assert (vision["layers"], vision["width"], vision["patch_size"], vision["image_size"]) == (depth, width, patch, size)
+    sizes = [vision[key] for key in ("layers", "width", "patch_size", "image_size")]
+    assert sizes == [depth, width, patch, size]
     assert config["quick_gelu"] and activation(name) is QuickGELU
 
 
@@ -57,7 +59,7 @@ def test_an_architecture_without_class_token_is_refused(arch, says):
 
 
 def test_every_vit_of_open_clip_has_a_config():
-    """All names of open_clip either work or are refused for want of a class token; ViT-H and EVA-like names included."""
+    """All names of open_clip either work or are refused for want of a class token."""
     taken = []
     for name in open_clip.list_models():
         try:

@@ -9,7 +9,8 @@ from claver_mm.prompts import ACTION_TEMPLATES, class_texts, read_lines, readabl
 @pytest.mark.parametrize("name, text", [
     ("brush_hair", "brush hair"), ("BabyCrawling", "baby crawling"), ("TaiChi", "tai chi"), ("YoYo", "yo yo"),
     ("playing guitar", "playing guitar"), ("HandstandPushups", "handstand pushups"), ("Archery", "archery"),
-    ("tying knot (not on a tie)", "tying knot (not on a tie)"), ("playing American football", "playing American football"),
+    ("tying knot (not on a tie)", "tying knot (not on a tie)"),
+    ("playing American football", "playing American football"),
 ])
 def test_class_names_are_made_readable(name, text):
     assert readable(name) == text
@@ -36,7 +37,8 @@ def test_templates_must_have_a_place_for_the_name():
 
 
 @pytest.mark.parametrize("content, says", [
-    ("a\n\nb\n", "classes.txt, line 2: empty"), ("a\nb\na\n", "line 3: 'a' stands in line 1 already"), ("", "no classes"),
+    ("a\n\nb\n", "classes.txt, line 2: empty"), ("a\nb\na\n", "line 3: 'a' stands in line 1 already"),
+    ("", "no classes"),
 ])
 def test_a_bad_class_list_is_named(tmp_path, content, says):
     (tmp_path / "classes.txt").write_text(content)

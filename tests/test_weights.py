@@ -207,7 +207,9 @@ def test_a_pickle_that_would_run_code_is_refused(tmp_path):
         read_state_dict(tmp_path / "evil.pt")
 
 
-@pytest.mark.parametrize("content, says", [([1, 2], "a list"), ({"epoch": 3}, "no flat dict of tensors, but the keys epoch")])
+@pytest.mark.parametrize("content, says", [
+    ([1, 2], "a list"), ({"epoch": 3}, "no flat dict of tensors, but the keys epoch"),
+])
 def test_a_file_without_weights_is_named(tmp_path, content, says):
     torch.save(content, tmp_path / "file.pt")
     with pytest.raises(ValueError, match=f"file.pt holds {says}"):

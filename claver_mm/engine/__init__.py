@@ -1,6 +1,7 @@
 """What the host's engine lacks for this project, each as a registered type that a config names."""
-from .hooks import CheckClassesHook, SeedEpochHook
+from .hooks import CheckClassesHook, MeanLossHook, SeedEpochHook
 from .optim import LayerGroupsOptimWrapperConstructor
 from .runner import ClaverRunner
 
-__all__ = ["CheckClassesHook", "ClaverRunner", "LayerGroupsOptimWrapperConstructor", "SeedEpochHook"]
+__all__ = ["CheckClassesHook", "ClaverRunner", "LayerGroupsOptimWrapperConstructor", "MeanLossHook",
+           "SeedEpochHook"]

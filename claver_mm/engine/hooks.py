@@ -1,7 +1,9 @@
-"""Hooks that make a run repeatable and refuse one whose classes do not agree."""
+"""Hooks that make a run repeatable, log the whole batch, and refuse a run whose classes do not agree."""
 from __future__ import annotations
 
+import torch
 from mmaction.registry import HOOKS
+from mmengine.dist import all_reduce, get_world_size
 from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
 
@@ -27,6 +29,22 @@ class SeedEpochHook(Hook):
             dataset = dataset.dataset
         if hasattr(dataset, "set_epoch"):
             dataset.set_epoch(runner.seed, runner.epoch)
+
+
+@HOOKS.register_module()
+class MeanLossHook(Hook):
+    """Logs the losses of the whole batch: their mean over ranks, where MMEngine logs those of rank 0."""
+
+    priority = "HIGHEST"  # before RuntimeInfoHook takes the losses down
+
+    def after_train_iter(self, runner, batch_idx: int, data_batch=None, outputs: dict | None = None) -> None:
+        """See ``Hook.after_train_iter``."""
+        names = sorted(name for name, value in (outputs or {}).items() if isinstance(value, torch.Tensor))
+        if get_world_size() == 1 or not names:
+            return
+        means = torch.stack([outputs[name].detach().float().mean() for name in names])
+        all_reduce(means, "mean")
+        outputs.update(zip(names, means))
 
 
 @HOOKS.register_module()

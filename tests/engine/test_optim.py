@@ -39,7 +39,8 @@ def test_every_trainable_parameter_is_in_exactly_one_group_at_its_rate(frozen):
 
 
 @pytest.mark.parametrize("options, says", [
-    (dict(lr_mult=dict(nek=10)), r"lr_mult names \['nek'\]"), (dict(custom_keys={}, lr_mult={}), "unknown paramwise_cfg"),
+    (dict(lr_mult=dict(nek=10)), r"lr_mult names \['nek'\]"),
+    (dict(custom_keys={}, lr_mult={}), "unknown paramwise_cfg"),
 ])
 def test_options_that_match_nothing_are_refused(options, says):
     model, cfg = tiny_b16()

@@ -1,0 +1,27 @@
+"""Real files through MMAction2's public API."""
+import pytest
+import torch
+from mmaction.apis import inference_recognizer, init_recognizer
+from toy import toy_config
+
+from claver_mm.datasets import UnreadableVideo
+
+
+@pytest.fixture(scope="module")
+def recogniser(motion_videos, tmp_path_factory):
+    cfg = toy_config("claver_b16_k400", motion_videos, tmp_path_factory.mktemp("real"))
+    cfg.test_pipeline = cfg.test_dataloader.dataset.pipeline
+    torch.manual_seed(0)
+    return init_recognizer(cfg, device="cpu")
+
+
+@pytest.mark.parametrize("name", ["arm_wrestling.mp4", "test.mp4", "test.avi"])
+def test_public_api_recognises_a_real_video(recogniser, clips, name):
+    scores = inference_recognizer(recogniser, str(clips / name)).pred_score
+    assert scores.shape == (8,) and torch.isclose(scores.sum(), torch.tensor(1.0))
+    assert torch.equal(scores, inference_recognizer(recogniser, str(clips / name)).pred_score)
+
+
+def test_the_damaged_video_is_named(recogniser, clips):
+    with pytest.raises(UnreadableVideo, match="corrupted.mp4"):
+        inference_recognizer(recogniser, str(clips / "corrupted.mp4"))

@@ -1,0 +1,143 @@
+"""The command lines, as a user types them: training, testing, killing, resuming, two processes."""
+import os
+import pickle
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import torch
+from conftest import ROOT
+from toy import scalars, toy_config
+
+SIZES = {"train_dataloader.dataset.indices": 16, "val_dataloader.dataset.indices": 4,
+         "test_dataloader.dataset.indices": 5}
+ENV = dict(os.environ, OMP_NUM_THREADS="1", PYTHONWARNINGS="ignore")
+
+
+@pytest.fixture
+def config_file(motion_videos, tmp_path):
+    """Writes a toy config to a file of its own."""
+    def write(**changes):
+        cfg = toy_config("claver_b16_kmct_k400", motion_videos, tmp_path / "unused", **{**SIZES, **changes})
+        cfg.pop("work_dir")
+        cfg.dump(tmp_path / "toy.py")
+        return tmp_path / "toy.py"
+    return write
+
+
+def run(*arguments, cwd=None, ok=True):
+    command = [str(argument) for argument in arguments]
+    if command[0].endswith(".py"):
+        command.insert(0, sys.executable)
+    env = dict(ENV, PATH=f"{os.path.dirname(sys.executable)}:{ENV['PATH']}")
+    result = subprocess.run(command, cwd=cwd, env=env, capture_output=True, text=True, timeout=300)
+    assert (result.returncode == 0) is ok, result.stdout[-3000:] + result.stderr[-3000:]
+    return result.stdout + result.stderr
+
+
+def losses(work_dir):
+    return [entry["loss"] for entry in scalars(work_dir) if "loss" in entry]
+
+
+def test_train_then_test_from_any_folder(config_file, tmp_path):
+    config = config_file()
+    run(ROOT / "tools/train.py", config, "--seed", 3, "--auto-scale-lr", "--cfg-options",
+        "auto_scale_lr.base_batch_size=4", cwd=tmp_path)
+    work_dir = tmp_path / "work_dirs/toy"
+    assert "seed=3" in (work_dir / "toy.py").read_text()
+    assert [entry["lr"] for entry in scalars(work_dir) if "lr" in entry][0] == pytest.approx(2 * 12e-8)
+    output = run(ROOT / "tools/test.py", config, work_dir / "epoch_1.pth", "--dump", tmp_path / "scores.pkl",
+                 "--show-dir", tmp_path / "drawn", cwd=tmp_path)
+    assert "acc/top1" in output
+    scores = pickle.loads((tmp_path / "scores.pkl").read_bytes())
+    assert len(scores) == 5 and torch.allclose(scores[0]["pred_score"].sum(), torch.tensor(1.0))
+    assert list((tmp_path / "drawn").rglob("*.png")) or list((tmp_path / "drawn").rglob("*.jpg"))
+
+
+def test_mixed_precision_trains_without_a_gpu(config_file, tmp_path):
+    run(ROOT / "tools/train.py", config_file(), "--amp", "--work-dir", tmp_path / "amp")
+    assert np.isfinite(losses(tmp_path / "amp")).all()
+    assert "AmpOptimWrapper" in (tmp_path / "amp/toy.py").read_text()
+
+
+def test_two_processes_train_as_one_of_the_same_total_batch(config_file, tmp_path):
+    """Mixup pairs clips within a process, so it is off here; everything else draws by sample.
+
+    SGD, because AdamW blows rounding up to a whole step where a gradient is zero (the bias of keys).
+    """
+    config = config_file(**{"model.data_preprocessor.blending": None, "train_cfg.max_epochs": 2,
+                            "optim_wrapper.optimizer": dict(_delete_=True, type="SGD", lr=0.1, weight_decay=0.001)})
+    run(ROOT / "tools/train.py", config, "--work-dir", tmp_path / "one")
+    run("bash", ROOT / "tools/dist_train.sh", config, 2, "--work-dir", tmp_path / "two",
+        "--cfg-options", "train_dataloader.batch_size=4")
+    one, two = losses(tmp_path / "one"), losses(tmp_path / "two")
+    assert len(one) == 4
+    weights = [torch.load(tmp_path / name / "epoch_2.pth", weights_only=True)["state_dict"] for name in ("one", "two")]
+    assert np.allclose(one, two, rtol=1e-5), (one, two)
+    for key, value in weights[0].items():
+        assert torch.allclose(value, weights[1][key], atol=2e-6), key
+
+
+def test_two_processes_test_every_video_once(config_file, tmp_path):
+    config = config_file()
+    run(ROOT / "tools/train.py", config, "--work-dir", tmp_path / "run")
+    checkpoint = tmp_path / "run/epoch_1.pth"
+    run(ROOT / "tools/test.py", config, checkpoint, "--dump", tmp_path / "one.pkl", "--work-dir", tmp_path / "one")
+    run("bash", ROOT / "tools/dist_test.sh", config, checkpoint, 2, "--dump", tmp_path / "two.pkl",
+        "--work-dir", tmp_path / "two")
+    one, two = (pickle.loads((tmp_path / f"{name}.pkl").read_bytes()) for name in ("one", "two"))
+    assert len(one) == len(two) == 5
+    for first, second in zip(one, two):
+        assert torch.allclose(first["pred_score"], second["pred_score"], atol=1e-6)
+
+
+def test_a_run_killed_in_an_epoch_resumes_from_its_last_checkpoint(config_file, tmp_path):
+    config = config_file(**{"train_cfg.max_epochs": 3})
+    work_dir = tmp_path / "run"
+    slow = tmp_path / "slow.py"  # stops for good in the second epoch
+    slow.write_text(f"_base_ = ['{config}']\ncustom_imports = dict(imports=['claver_mm', 'stall'])\n"
+                    "custom_hooks = _base_.custom_hooks + [dict(type='Stall')]\n")
+    (tmp_path / "stall.py").write_text(
+        "import time\nfrom mmengine.hooks import Hook\nfrom mmengine.registry import HOOKS\n"
+        "@HOOKS.register_module()\nclass Stall(Hook):\n"
+        "    def after_train_iter(self, runner, *args, **kwargs):\n"
+        "        if runner.epoch == 1:\n            time.sleep(600)\n")
+    process = subprocess.Popen([sys.executable, ROOT / "tools/train.py", slow, "--work-dir", work_dir],
+                               env=dict(ENV, PYTHONPATH=str(tmp_path)), stdout=subprocess.DEVNULL,
+                               stderr=subprocess.DEVNULL)
+    deadline = time.time() + 120
+    while not (work_dir / "last_checkpoint").exists() and time.time() < deadline:
+        time.sleep(0.2)
+    time.sleep(1)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert (work_dir / "epoch_1.pth").exists() and not (work_dir / "epoch_2.pth").exists()
+    output = run(ROOT / "tools/train.py", config, "--work-dir", work_dir, "--resume")
+    assert "resumed epoch: 1, iter: 2" in output
+    run(ROOT / "tools/train.py", config, "--work-dir", tmp_path / "whole")
+    killed, whole = (torch.load(folder / "epoch_3.pth", weights_only=True)["state_dict"]
+                     for folder in (work_dir, tmp_path / "whole"))
+    assert all(torch.equal(value, whole[key]) for key, value in killed.items())
+
+
+@pytest.mark.parametrize("arguments, says", [
+    (["tools/train.py", "nowhere.py"], "no config at nowhere.py"),
+    (["tools/test.py", "configs/claver_b16_k400.py", "x.pth", "--dump", "scores.txt"], "should end in .pkl"),
+    (["tools/convert_checkpoint.py", "nowhere.pth", "out.pth"], "no weights file at nowhere.pth"),
+])
+def test_bad_arguments_are_named(arguments, says):
+    assert says in run(*arguments, cwd=ROOT, ok=False)
+
+
+def test_a_published_checkpoint_is_converted_and_tested(config_file, tmp_path):
+    from conftest import TINY
+    from test_weights import PublishedCLAVER
+    torch.save({"model": PublishedCLAVER(TINY, 8, True).state_dict()}, tmp_path / "published.pth")
+    config = config_file()
+    output = run(ROOT / "tools/convert_checkpoint.py", tmp_path / "published.pth", tmp_path / "ours.pth", "--config",
+                 config)
+    assert "fit" in output
+    assert "acc/top1" in run(ROOT / "tools/test.py", config, tmp_path / "ours.pth", "--work-dir", tmp_path / "test")
