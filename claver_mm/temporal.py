@@ -123,15 +123,9 @@ class KroneckerTransformer(nn.Module):
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """CLIP's transformer initialisation; the paper leaves the blocks' open and draws the embedding at std 0.02."""
+        """Draw all weights anew: CLIP's initialisation for the blocks, which the paper leaves open."""
         nn.init.trunc_normal_(self.temporal_embedding, std=self.embedding_std)
-        width = self.temporal_embedding.shape[-1]
-        branch_std = width ** -0.5 * (2 * len(self.resblocks)) ** -0.5
-        for block in self.resblocks:
-            for linear, std in ((block.attn.in_proj, width ** -0.5), (block.attn.out_proj, branch_std),
-                                (block.mlp.c_fc, (2 * width) ** -0.5), (block.mlp.c_proj, branch_std)):
-                nn.init.normal_(linear.weight, std=std)
-                nn.init.zeros_(linear.bias)
+        init_transformer(self.resblocks)
 
     def embedding_for(self, num_frames: int) -> Tensor:
         """Temporal embedding ``(1, T, D)``, linearly interpolated where ``T`` is not the one it was made for."""
@@ -151,6 +145,19 @@ class KroneckerTransformer(nn.Module):
         for block in self.resblocks:
             x = block(x, T)
         return x.unflatten(1, (T, L))
+
+
+def init_transformer(blocks: nn.ModuleList) -> None:
+    """CLIP's initialisation of transformer blocks, ours and open_clip's (Radford et al. 2021, as released)."""
+    for block in blocks:
+        width = block.ln_1.weight.shape[0]
+        branch_std = width ** -0.5 * (2 * len(blocks)) ** -0.5
+        stds = (("in_proj", width ** -0.5), ("out_proj", branch_std), ("c_fc", (2 * width) ** -0.5),
+                ("c_proj", branch_std))
+        for name, parameter in block.named_parameters():
+            for part, std in stds:
+                if part in name:
+                    nn.init.zeros_(parameter) if "bias" in name else nn.init.normal_(parameter, std=std)
 
 
 def resize_temporal_embedding(embedding: Tensor, num_frames: int) -> Tensor:

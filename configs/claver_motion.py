@@ -5,7 +5,7 @@ arch = dict(
     embed_dim=64,
     quick_gelu=True,
     vision_cfg=dict(layers=2, width=64, head_width=32, patch_size=8, image_size=32),
-    text_cfg=dict(context_length=16, width=64, heads=2, layers=2))
+    text_cfg=dict(context_length=16, width=32, heads=2, layers=2))
 model = dict(
     type="Recognizer3D",
     # small pixel values beside the positional embedding: where things are is learnt before what they look like
@@ -26,7 +26,8 @@ optim_wrapper = dict(
     type="OptimWrapper",
     constructor="LayerGroupsOptimWrapperConstructor",
     optimizer=dict(type="AdamW", lr=2e-3, betas=(0.9, 0.98), weight_decay=0.05),
-    paramwise_cfg=dict())
+    # texts that hurry ahead of a video tower from scratch stall it for epochs
+    paramwise_cfg=dict(lr_mult={"cls_head.clip.text": 0.2}))
 param_scheduler = [
     dict(type="LinearLR", start_factor=0.01, by_epoch=True, begin=0, end=1, convert_to_iter_based=True),
     dict(type="CosineAnnealingLR", eta_min_ratio=0.01, by_epoch=True, begin=1, end=8, convert_to_iter_based=True),
