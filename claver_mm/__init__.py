@@ -4,10 +4,10 @@ Importing the package mends what the host packages break on today's PyTorch and 
 with ``custom_imports = dict(imports=['claver_mm'])``. Without MMEngine the pure parts (``attention``, ``temporal``,
 ``clip``, ``weights``, ``prompts``) can be used alone.
 """
-from .weights import convert_official
+from .weights import convert_official, read_state_dict
 
 __version__ = "0.1.0"
-__all__ = ["convert_official"]
+__all__ = ["convert_official", "read_state_dict"]
 
 try:
     import mmengine  # noqa: F401

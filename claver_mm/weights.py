@@ -33,6 +33,10 @@ OFFICIAL_RENAMES = (
 """Key of a CLAVER checkpoint in CLIP's layout -> key of our recogniser; the first pattern that matches renames."""
 
 
+class WeightsDoNotFit(ValueError):
+    """Weights that are missing, left over or of another size; the message names them."""
+
+
 def read_state_dict(path: str | Path) -> StateDict:
     """Weights from a file on disk, flat, without wrappers such as ``state_dict`` or a ``module.`` prefix.
 
@@ -165,16 +169,33 @@ def load_strict(module: nn.Module, state_dict: Mapping[str, Tensor], source: str
         allow_missing: Regular expressions of names that may keep their fresh values.
 
     Raises:
-        ValueError: Names the keys and the source.
+        WeightsDoNotFit: Names the keys and the source.
     """
     try:
         result = module.load_state_dict(dict(state_dict), strict=False)
-    except RuntimeError as error:  # torch reports sizes that differ even when it is not strict
-        raise ValueError(f"{source} is of another size than the model: {error}") from error
+    except (RuntimeError, WeightsDoNotFit) as error:  # torch reports other sizes even when it is not strict
+        raise WeightsDoNotFit(f"{source} is of another size than the model: {error}") from error
     missing = [key for key in result.missing_keys if not any(re.search(pattern, key) for pattern in allow_missing)]
     if missing or result.unexpected_keys:
-        raise ValueError(f"{source} does not fit the model; missing: {_some(missing)}; "
-                         f"left over: {_some(result.unexpected_keys)}")
+        raise WeightsDoNotFit(f"{source} does not fit the model; missing: {_some(missing)}; "
+                              f"left over: {_some(result.unexpected_keys)}")
+
+
+def refuse_other_sizes(module: nn.Module, state_dict: Mapping[str, Tensor], prefix: str, *_) -> None:
+    """Load hook: weights of another size raise, also where MMEngine would go on with a warning (``init_recognizer``).
+
+    Embeddings over time and space may differ in length; hooks of their own resize them.
+    """
+    wrong = []
+    for name, parameter in module.named_parameters():
+        loaded = state_dict.get(prefix + name)
+        if loaded is None or loaded.shape == parameter.shape or loaded.numel() == parameter.numel() == 1:
+            continue
+        resized = name.endswith(("temporal_embedding", "visual.positional_embedding"))
+        if not resized or loaded.ndim != parameter.ndim or loaded.shape[-1] != parameter.shape[-1]:
+            wrong.append(f"{prefix}{name} {tuple(loaded.shape)} instead of {tuple(parameter.shape)}")
+    if wrong:
+        raise WeightsDoNotFit(f"weights of another size: {_some(wrong, 5)}")
 
 
 def _some(keys: list[str], most: int = 12) -> str:

@@ -5,6 +5,7 @@ from mmaction.apis import inference_recognizer, init_recognizer
 from toy import toy_config
 
 from claver_mm.datasets import UnreadableVideo
+from claver_mm.weights import WeightsDoNotFit
 
 
 @pytest.fixture(scope="module")
@@ -25,3 +26,12 @@ def test_public_api_recognises_a_real_video(recogniser, clips, name):
 def test_the_damaged_video_is_named(recogniser, clips):
     with pytest.raises(UnreadableVideo, match="corrupted.mp4"):
         inference_recognizer(recogniser, str(clips / "corrupted.mp4"))
+
+
+def test_the_public_api_refuses_a_checkpoint_of_another_size(recogniser, tmp_path):
+    """``init_recognizer`` alone goes on with random weights and a warning in the log."""
+    state_dict = recogniser.state_dict()
+    state_dict["neck.transformer.resblocks.0.ln_1.weight"] = torch.zeros(7)
+    torch.save(dict(state_dict=state_dict), tmp_path / "other.pth")
+    with pytest.raises(WeightsDoNotFit, match=r"neck.transformer.resblocks.0.ln_1.weight \(7,\) instead of \(64,\)"):
+        init_recognizer(recogniser.cfg, str(tmp_path / "other.pth"), device="cpu")

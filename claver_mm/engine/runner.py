@@ -10,6 +10,8 @@ from mmengine.model import MMDistributedDataParallel, is_model_wrapper
 from mmengine.runner import Runner
 from torch import distributed, nn
 
+from ..weights import WeightsDoNotFit
+
 
 @RUNNERS.register_module()
 class ClaverRunner(Runner):
@@ -48,7 +50,7 @@ class ClaverRunner(Runner):
         """See ``Runner.load_checkpoint``; strict but for what ``load_allow_missing`` names.
 
         Raises:
-            ValueError: Names the checkpoint and the keys that do not fit.
+            WeightsDoNotFit: Names the checkpoint and the keys that do not fit.
         """
         allowed = self.cfg.get("load_allow_missing") or []
         model = self.model.module if is_model_wrapper(self.model) else self.model
@@ -60,12 +62,12 @@ class ClaverRunner(Runner):
         handle = model.register_load_state_dict_post_hook(forgive)
         try:
             return super().load_checkpoint(filename, map_location, strict, list(revise_keys))
-        except RuntimeError as error:
-            if "do not match exactly" not in str(error):
+        except (RuntimeError, WeightsDoNotFit) as error:
+            lines = [line for line in str(error).splitlines() if line]
+            if not isinstance(error, WeightsDoNotFit) and "do not match exactly" not in lines[0]:
                 raise
-            lines = [line for line in str(error).splitlines()[1:] if line]
             more = f"\n(and {len(lines) - 8} more)" if len(lines) > 8 else ""
-            raise ValueError(
+            raise WeightsDoNotFit(
                 f"checkpoint {filename} does not fit the model of this config:\n" + "\n".join(lines[:8]) + more +
                 "\nUse the config that it was trained with (arch, depth, neck), or name what may stay untrained or be "
                 "left over in load_allow_missing") from error

@@ -6,7 +6,7 @@ from mmengine.model import BaseModule
 from torch import Tensor
 
 from ..clip import Arch, build_image_trunk, image_tokens
-from ..weights import image_trunk_weights, load_strict, read_state_dict, resolve_pretrained
+from ..weights import image_trunk_weights, load_strict, read_state_dict, refuse_other_sizes, resolve_pretrained
 
 
 @MODELS.register_module()
@@ -35,6 +35,7 @@ class CLIPBackbone(BaseModule):
         self.visual = build_image_trunk(arch, image_size)
         self.visual.set_grad_checkpointing(grad_checkpointing)
         self.visual.requires_grad_(not frozen)
+        self.register_load_state_dict_pre_hook(refuse_other_sizes)
 
     def init_weights(self) -> None:
         """Load the pretrained weights; a run does not go on without them."""

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from ..clip import Arch, CLIPHead, tokenize, vision_width
 from ..prompts import ACTION_TEMPLATES, class_texts, read_lines
-from ..weights import head_weights, load_strict, read_state_dict, resolve_pretrained
+from ..weights import head_weights, load_strict, read_state_dict, refuse_other_sizes, resolve_pretrained
 
 SCORES = ("prob", "similarity")
 
@@ -76,6 +76,7 @@ class ContrastiveTextHead(BaseHead):
         self.clip.text.requires_grad_(not frozen_text)
         self.clip.ln_post.requires_grad_(not frozen_visual)
         self.clip.proj.requires_grad_(not frozen_visual)
+        self.register_load_state_dict_pre_hook(refuse_other_sizes)
         self.register_buffer("text_tokens", None, persistent=False)
         self._cached: tuple | None = None
         self._draws = 0

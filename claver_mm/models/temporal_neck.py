@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from ..clip import Arch, activation, vision_depth, vision_heads, vision_width
 from ..temporal import KroneckerTransformer, QuickGELU
+from ..weights import refuse_other_sizes
 
 ACTIVATIONS = {"gelu": nn.GELU, "quick_gelu": QuickGELU}
 
@@ -70,6 +71,7 @@ class TemporalNeck(BaseModule):
         self.transformer = KroneckerTransformer(
             width, num_heads or max(width // 64, 1), number_of_blocks(depth, backbone_depth), num_frames, pattern,
             mlp_ratio, drop_path_rate, act_layer, embedding_std)
+        self.register_load_state_dict_pre_hook(refuse_other_sizes)
 
     def forward(self, x: Tensor, data_samples: list | None = None) -> tuple[Tensor, dict]:
         """Features of the same shape, and no auxiliary losses, as the recognisers of MMAction2 expect of a neck."""

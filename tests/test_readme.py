@@ -1,0 +1,29 @@
+"""What the README says can be done, done."""
+import re
+
+import torch
+from conftest import ROOT, TINY
+from test_weights import PublishedCLAVER
+from toy import toy_config
+
+README = (ROOT / "README.md").read_text()
+
+
+def test_the_library_example_runs(motion_videos, tmp_path, monkeypatch):
+    """At toy size: the same lines, with a small config, small frames and a small published checkpoint."""
+    code = next(block for block in re.findall(r"```python\n(.*?)```", README, re.S) if "convert_official" in block)
+    toy_config("claver_b16_kmct_k400", motion_videos, tmp_path / "unused").dump(tmp_path / "toy.py")
+    torch.save(PublishedCLAVER(TINY, 8, True).state_dict(), tmp_path / "published.pth")
+    monkeypatch.chdir(tmp_path)
+    names = {}
+    exec(code.replace("configs/claver_b16_kmct_k400.py", "toy.py").replace("224", "32"), names)
+    assert names["feats"].shape == (1, 8, 17, 64)
+    assert names["frame_features"].shape == (1, 8, 32)
+    assert names["logits"].shape == (1, 1, 2)
+
+
+def test_every_file_that_the_readme_names_is_there():
+    names = re.findall(r"(?:configs|tools|claver_mm|docs)/[\w./@-]+\.(?:py|sh|png)|(?<=`)\w+_k400\.py", README)
+    assert len(names) > 10
+    for name in names:
+        assert (ROOT / name).exists() or (ROOT / "configs" / name).exists(), name
