@@ -9,9 +9,9 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import interpolate
+from torch.nn.functional import interpolate, linear
 
-from .attention import kronecker_attention
+from .attention import attend_rows, kronecker_attention
 from .attention.patterns import check_pattern
 
 
@@ -40,12 +40,33 @@ class KroneckerAttention(nn.Module):
         self.in_proj = nn.Linear(width, 3 * width)
         self.out_proj = nn.Linear(width, width)
 
-    def forward(self, x: Tensor, num_frames: int) -> Tensor:
-        """``(B, T*L, D) -> (B, T*L, D)``."""
-        qkv = self.in_proj(x).unflatten(-1, (3, self.heads, -1))  # (B, S, 3, H, C)
-        q, k, v = qkv.permute(2, 0, 3, 1, 4).unbind(0)
-        x = kronecker_attention(q, k, v, self.pattern, num_frames)
+    def forward(self, x: Tensor, num_frames: int, class_tokens_only: bool = False) -> Tensor:
+        """``(B, T*L, D) -> (B, T*L, D)``, or ``(B, T, D)``: the rows of the class tokens alone."""
+        if class_tokens_only:
+            rows = torch.arange(0, x.shape[1], x.shape[1] // num_frames, device=x.device)
+            q = self._heads(self._part(x[:, rows], 0))
+            k, v = (self._heads(self._part(x, part)) for part in (1, 2))
+            x = attend_rows(q, rows, k, v, self.pattern, num_frames)
+        else:
+            x = kronecker_attention(*self.queries_keys_values(x), self.pattern, num_frames)
+        return self.merge_heads(x)
+
+    def queries_keys_values(self, x: Tensor) -> tuple[Tensor, ...]:
+        """``(B, S, D)`` -> three of ``(B, H, S, C)``."""
+        return tuple(self._heads(part) for part in self.in_proj(x).chunk(3, dim=-1))
+
+    def merge_heads(self, x: Tensor) -> Tensor:
+        """Output projection: ``(B, H, S, C) -> (B, S, D)``."""
         return self.out_proj(x.transpose(1, 2).flatten(2))
+
+    def _heads(self, x: Tensor) -> Tensor:
+        return x.unflatten(-1, (self.heads, -1)).transpose(1, 2)
+
+    def _part(self, x: Tensor, part: int) -> Tensor:
+        """Queries (0), keys (1) or values (2) alone, ``(B, S, D)``."""
+        D = self.out_proj.in_features
+        rows = slice(part * D, (part + 1) * D)
+        return linear(x, self.in_proj.weight[rows], self.in_proj.bias[rows])
 
 
 class DropPath(nn.Module):
@@ -80,9 +101,12 @@ class KroneckerBlock(nn.Module):
         self.mlp.add_module("c_proj", nn.Linear(hidden, width))
         self.drop_path = DropPath(drop_path)
 
-    def forward(self, x: Tensor, num_frames: int) -> Tensor:
-        """``(B, T*L, D) -> (B, T*L, D)``."""
-        x = x + self.drop_path(self.attn(self.ln_1(x), num_frames))
+    def forward(self, x: Tensor, num_frames: int, class_tokens_only: bool = False) -> Tensor:
+        """``(B, T*L, D) -> (B, T*L, D)``, or ``(B, T, D)``: queries, projection and MLP of class tokens alone."""
+        attended = self.attn(self.ln_1(x), num_frames, class_tokens_only)
+        if class_tokens_only:
+            x = x[:, ::x.shape[1] // num_frames]
+        x = x + self.drop_path(attended)
         return x + self.drop_path(self.mlp(self.ln_2(x)))
 
 
@@ -99,6 +123,8 @@ class KroneckerTransformer(nn.Module):
         drop_path: Largest drop-path rate; it grows linearly with depth.
         act_layer: Activation of the MLP, that of the image encoder.
         embedding_std: Standard deviation of the temporal embedding's truncated normal.
+        class_tokens_only: Give back the class tokens alone, ``(B, T, 1, D)``. They are the same; the last block saves
+            the queries, projections and MLPs of all other tokens, which nothing would read.
 
     Raises:
         ValueError: Unknown pattern, or a size that does not fit.
@@ -106,7 +132,8 @@ class KroneckerTransformer(nn.Module):
 
     def __init__(self, width: int, heads: int, depth: int, num_frames: int, pattern: str = "kmt",
                  mlp_ratio: float = 4.0, drop_path: float = 0.0,
-                 act_layer: Callable[[], nn.Module] = QuickGELU, embedding_std: float = 0.02) -> None:
+                 act_layer: Callable[[], nn.Module] = QuickGELU, embedding_std: float = 0.02,
+                 class_tokens_only: bool = False) -> None:
         super().__init__()
         check_pattern(pattern)
         for name, value in (("depth", depth), ("num_frames", num_frames)):
@@ -115,6 +142,7 @@ class KroneckerTransformer(nn.Module):
         self.pattern = pattern
         self.num_frames = num_frames
         self.embedding_std = embedding_std
+        self.class_tokens_only = class_tokens_only
         self.temporal_embedding = nn.Parameter(torch.zeros(1, num_frames, width))
         rates = torch.linspace(0, drop_path, depth).tolist()
         self.resblocks = nn.ModuleList(
@@ -132,19 +160,21 @@ class KroneckerTransformer(nn.Module):
         return resize_temporal_embedding(self.temporal_embedding, num_frames)
 
     def forward(self, x: Tensor) -> Tensor:
-        """``(B, T, L, D) -> (B, T, L, D)``."""
+        """``(B, T, L, D) -> (B, T, L, D)``, or ``(B, T, 1, D)`` with ``class_tokens_only``."""
         T = x.shape[1]
         x = x + self.embedding_for(T).unsqueeze(2)
         if self.pattern == "class_token":
-            return torch.cat([self._blocks(x[:, :, :1]), x[:, :, 1:]], dim=2)
+            classes = self._blocks(x[:, :, :1])
+            return classes if self.class_tokens_only else torch.cat([classes, x[:, :, 1:]], dim=2)
         return self._blocks(x)
 
     def _blocks(self, x: Tensor) -> Tensor:
-        T, L = x.shape[1:3]
+        T = x.shape[1]
         x = x.flatten(1, 2)
-        for block in self.resblocks:
+        *blocks, last = self.resblocks
+        for block in blocks:
             x = block(x, T)
-        return x.unflatten(1, (T, L))
+        return last(x, T, self.class_tokens_only).unflatten(1, (T, -1))
 
 
 def init_transformer(blocks: nn.ModuleList) -> None:

@@ -12,7 +12,7 @@ model = dict(
     data_preprocessor=dict(type="ActionDataPreprocessor", mean=[66] * 3, std=[240] * 3, format_shape="NCTHW"),
     backbone=dict(type="CLIPBackbone", arch=arch),
     # a time that can be told from the start: at 0.02, meant for fine-tuning, a short training may miss it
-    neck=dict(type="KMTNeck", arch=arch, num_frames=4, depth=2, embedding_std=0.5),
+    neck=dict(type="KMTNeck", arch=arch, num_frames=4, depth=2, embedding_std=0.5, class_tokens_only=True),
     cls_head=dict(
         type="ContrastiveTextHead",
         arch=arch,

@@ -2,6 +2,7 @@
 import pytest
 import torch
 
+from claver_mm.attention import PATTERNS
 from claver_mm.temporal import DropPath, KroneckerTransformer
 
 
@@ -72,3 +73,21 @@ def test_embedding_starts_at_std_002():
 def test_bad_sizes_are_named(kwargs, says):
     with pytest.raises(ValueError, match=says):
         transformer(**kwargs)
+
+
+@pytest.mark.parametrize("pattern", PATTERNS)
+def test_class_tokens_alone_are_the_same_values_and_gradients(pattern):
+    """Nothing reads the patches of the last block; its queries, projection and MLP are computed for T rows."""
+    whole, alone = transformer(pattern).double(), transformer(pattern, class_tokens_only=True).double()
+    alone.load_state_dict(whole.state_dict())
+    x = torch.randn(2, 4, 5, 16, dtype=torch.double, requires_grad=True)
+    weight = torch.randn(2, 4, 1, 16, dtype=torch.double)
+    outputs, gradients = [], []
+    for model in (whole, alone):
+        out = model(x)[:, :, :1]
+        outputs.append(out)
+        gradients.append(torch.autograd.grad((out * weight).sum(), [x, *model.parameters()]))
+    assert alone(x).shape == (2, 4, 1, 16)
+    assert torch.allclose(*outputs, atol=1e-12)
+    for got, expected in zip(*gradients):
+        assert torch.allclose(got, expected, atol=1e-10)

@@ -35,6 +35,8 @@ class TemporalNeck(BaseModule):
         act: ``gelu`` or ``quick_gelu``; by ``arch``, else ``gelu``.
         embedding_std: Standard deviation at which the temporal embedding is drawn.
         layout: ``tokens`` or ``maps``; ``auto`` tells them by which axis has ``in_channels``.
+        class_tokens_only: Give back the class tokens alone, ``(B, T, 1, D)``, which is all that
+            ``ContrastiveTextHead`` reads; the last block then computes nothing else. For tokens only.
         interpolate: Whether a clip of another length than ``num_frames`` is taken at all.
 
     Raises:
@@ -45,7 +47,7 @@ class TemporalNeck(BaseModule):
                  in_channels: int | None = None, num_heads: int | None = None, backbone_depth: int | None = None,
                  embed_dims: int | None = None, mlp_ratio: float = 4.0, drop_path_rate: float = 0.0,
                  act: str | None = None, embedding_std: float = 0.02, layout: str = "auto", interpolate: bool = True,
-                 init_cfg: dict | None = None) -> None:
+                 class_tokens_only: bool = False, init_cfg: dict | None = None) -> None:
         super().__init__(init_cfg)
         if layout not in ("auto", "tokens", "maps"):
             raise ValueError(f"layout must be 'auto', 'tokens' or 'maps', got {layout!r}")
@@ -70,7 +72,7 @@ class TemporalNeck(BaseModule):
         act_layer = ACTIVATIONS[act] if act else activation(arch) if arch is not None else nn.GELU
         self.transformer = KroneckerTransformer(
             width, num_heads or max(width // 64, 1), number_of_blocks(depth, backbone_depth), num_frames, pattern,
-            mlp_ratio, drop_path_rate, act_layer, embedding_std)
+            mlp_ratio, drop_path_rate, act_layer, embedding_std, class_tokens_only)
         self.register_load_state_dict_pre_hook(refuse_other_sizes)
 
     def forward(self, x: Tensor, data_samples: list | None = None) -> tuple[Tensor, dict]:
@@ -78,6 +80,8 @@ class TemporalNeck(BaseModule):
         layout = self._layout_of(x)
         if layout == "tokens":
             return self._mix(x), {}
+        if self.transformer.class_tokens_only:
+            raise ValueError(f"feature maps {tuple(x.shape)} have no class token; set class_tokens_only=False")
         if x.ndim == 5:  # (B, C, T, h, w)
             tokens = self._mix(x.flatten(3).permute(0, 2, 3, 1))
             return tokens.permute(0, 3, 1, 2).reshape(x.shape), {}
@@ -88,7 +92,7 @@ class TemporalNeck(BaseModule):
         return tokens.flatten(0, 1).transpose(1, 2).reshape(x.shape), {}
 
     def _mix(self, tokens: Tensor) -> Tensor:
-        """``(B, T, L, C) -> (B, T, L, C)``."""
+        """``(B, T, L, C) -> (B, T, L, C)``, or ``(B, T, 1, C)`` with ``class_tokens_only``."""
         T = tokens.shape[1]
         if not self.interpolate and T != self.num_frames:
             raise ValueError(f"a clip of {T} frames, but the temporal embedding is made for {self.num_frames}; "
@@ -96,7 +100,8 @@ class TemporalNeck(BaseModule):
         if not len(self.project):
             return self.transformer(tokens)
         down, up = self.project
-        return tokens + up(self.transformer(down(tokens)))
+        mixed = up(self.transformer(down(tokens)))
+        return tokens[:, :, :mixed.shape[2]] + mixed
 
     def _layout_of(self, x: Tensor) -> str:
         C = self.in_channels

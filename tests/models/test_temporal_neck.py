@@ -1,8 +1,9 @@
 """One neck for CLIP tokens and for the feature maps of other recognisers."""
 import pytest
 import torch
-from conftest import TINY
+from conftest import ROOT, TINY
 from mmaction.registry import MODELS
+from mmengine.config import Config
 
 from claver_mm.attention import PATTERNS
 from claver_mm.models.temporal_neck import number_of_blocks
@@ -93,3 +94,15 @@ def test_checkpoint_of_another_number_of_frames_loads_interpolated():
 
 def test_tiny_arch_depth():
     assert len(MODELS.build(dict(type="KMTNeck", arch=TINY)).transformer.resblocks) == 1
+
+
+def test_class_tokens_only_is_the_switch_of_the_claver_configs():
+    cfg = Config.fromfile(ROOT / "configs/claver_b16_k400.py")
+    assert cfg.model.neck.class_tokens_only
+    assert neck(class_tokens_only=True)(torch.randn(2, 4, 5, 16))[0].shape == (2, 4, 1, 16)
+    assert neck(class_tokens_only=True, embed_dims=8)(torch.randn(2, 4, 5, 16))[0].shape == (2, 4, 1, 16)
+
+
+def test_feature_maps_have_no_class_token():
+    with pytest.raises(ValueError, match="have no class token; set class_tokens_only=False"):
+        neck(class_tokens_only=True)(torch.randn(8, 16, 3, 3))

@@ -14,7 +14,7 @@ model = dict(
                       dict(type="CutmixBlending", num_classes=400, alpha=1.0)],
             probs=[0.5, 0.5])),
     backbone=dict(type="CLIPBackbone", arch="B/16", pretrained="openai"),
-    neck=dict(type="KMTNeck", arch="B/16", num_frames=8, depth=1 / 3),
+    neck=dict(type="KMTNeck", arch="B/16", num_frames=8, depth=1 / 3, class_tokens_only=True),
     cls_head=dict(
         type="ContrastiveTextHead",
         arch="B/16",

@@ -1,0 +1,128 @@
+"""Frame by frame gives what the whole clip gives, for the whole recogniser."""
+import pytest
+import torch
+from conftest import TINY
+from mmaction.registry import MODELS
+
+from claver_mm.attention import PATTERNS
+from claver_mm.streaming import TemporalStream, VideoStream
+from claver_mm.temporal import KroneckerTransformer
+
+
+def recogniser(pattern="kmct", num_frames=6, depth=3, **neck):
+    model = MODELS.build(dict(
+        type="Recognizer3D",
+        data_preprocessor=dict(type="ActionDataPreprocessor", format_shape="NCTHW"),
+        backbone=dict(type="CLIPBackbone", arch=TINY),
+        neck=dict(type="TemporalNeck", pattern=pattern, arch=TINY, num_frames=num_frames, depth=depth,
+                  embedding_std=0.5, **neck),
+        cls_head=dict(type="ContrastiveTextHead", arch=TINY, classes=["jumping", "running"])))
+    return model.eval()
+
+
+def offline(model, frames):
+    """Frame features ``(B, T, E)`` and logits of a clip ``(B, 3, T, h, w)``."""
+    with torch.no_grad():
+        feats, _ = model.extract_feat(frames.unsqueeze(1), test_mode=True)
+        return model.cls_head.clip.frame_features(feats), model.cls_head(feats)
+
+
+@pytest.mark.parametrize("class_tokens_only", [False, True])
+def test_a_stream_of_kmct_gives_the_features_of_the_clip_at_every_step(class_tokens_only):
+    model = recogniser(class_tokens_only=class_tokens_only)
+    frames = torch.randn(2, 3, 6, 32, 32)
+    features, logits = offline(model, frames)
+    stream = VideoStream(model)
+    for t in range(6):
+        out = stream.push(frames[:, :, t])
+        assert torch.allclose(out.frame_features[:, 0], features[:, t], atol=1e-5), t
+        assert torch.allclose(out.video_features, features[:, :t + 1].mean(1), atol=1e-5), t
+    assert torch.allclose(out.logits, logits, atol=1e-4)
+
+
+@pytest.mark.parametrize("pattern", PATTERNS)
+def test_a_sliding_window_gives_the_features_of_its_clip(pattern):
+    model = recogniser(pattern, class_tokens_only=True)
+    frames = torch.randn(1, 3, 9, 32, 32)
+    stream = VideoStream(model, beyond="window")
+    for t in range(9):
+        out = stream.push(frames[:, :, t])
+        features, logits = offline(model, frames[:, :, max(0, t - 5):t + 1])
+        assert torch.allclose(out.frame_features, features, atol=1e-5), t
+        assert torch.allclose(out.logits, logits, atol=1e-4), t
+
+
+def test_a_sliding_window_encodes_every_frame_once(monkeypatch):
+    model = recogniser()
+    seen = []
+    encode = model.backbone.forward
+    monkeypatch.setattr(model.backbone, "forward", lambda x: seen.append(x.shape[2]) or encode(x))
+    stream = VideoStream(model, beyond="window")
+    for _ in range(9):
+        stream.push(torch.randn(1, 3, 32, 32))
+    assert seen == [1] * 9
+
+
+def test_restart_begins_a_new_clip():
+    model = recogniser()
+    frames = torch.randn(1, 3, 10, 32, 32)
+    stream = VideoStream(model, beyond="restart")
+    outputs = [stream.push(frames[:, :, t]) for t in range(10)]
+    again = VideoStream(model)
+    fresh = [again.push(frames[:, :, t]) for t in range(6, 10)]
+    for got, expected in zip(outputs[6:], fresh):
+        assert torch.equal(got.video_features, expected.video_features)
+        assert torch.equal(got.logits, expected.logits)
+
+
+def test_one_frame_too_many_stops_and_leaves_the_stream_as_it_was():
+    model = recogniser(num_frames=2)
+    frames = torch.randn(1, 3, 3, 32, 32)
+    stream = VideoStream(model)
+    stream.push(frames[:, :, 0])
+    before = stream.push(frames[:, :, 1])
+    with pytest.raises(ValueError, match="knows 2 frames and this would be one more.*restart"):
+        stream.push(frames[:, :, 2])
+    stream.reset()
+    stream.push(frames[:, :, 0])
+    assert torch.equal(stream.push(frames[:, :, 1]).video_features, before.video_features)
+
+
+@pytest.mark.parametrize("beyond, pattern", [("restart", "kmct"), ("window", "kmct"), ("window", "kmt")])
+def test_ten_thousand_frames_keep_memory_flat(beyond, pattern):
+    """Counted in tensors that the stream holds on to, which is what could grow."""
+    model = KroneckerTransformer(8, 2, 2, 4, pattern, class_tokens_only=True).eval()
+    stream = TemporalStream(model, beyond)
+
+    def held():
+        kept = [tensor for pair in stream._caches or () for tensor in pair] + list(stream._window)
+        return len(kept), sum(tensor.untyped_storage().nbytes() for tensor in kept)
+
+    sizes = set()
+    for number in range(10_000):
+        stream.push(torch.randn(1, 3, 8))
+        if number >= 4:
+            sizes.add(held())
+    assert len(sizes) == 1
+
+
+@pytest.mark.parametrize("act, says", [
+    (lambda: VideoStream(recogniser(), beyond="drift"), "unknown policy beyond='drift'; one of error, restart, window"),
+    (lambda: VideoStream(recogniser("kmt")), "under 'kmt' a new frame changes earlier ones.*beyond='window'"),
+    (lambda: VideoStream(recogniser().train()), "in training mode; call eval"),
+    (lambda: VideoStream(recogniser()).push(torch.randn(1, 3, 2, 32, 32)), "expected one frame"),
+    (lambda: VideoStream(recogniser()).push(torch.randn(1, 3, 40, 32)), r"built for frames of \(32, 32\)"),
+    (lambda: VideoStream(recogniser(embed_dims=32, num_heads=2)), "as wide as the backbone"),
+])
+def test_bad_use_is_named(act, says):
+    with pytest.raises(ValueError, match=says):
+        act()
+
+
+def test_a_frame_of_another_size_is_refused_and_the_stream_goes_on():
+    stream = TemporalStream(KroneckerTransformer(8, 2, 2, 4, "kmct").eval())
+    stream.push(torch.zeros(1, 3, 8))
+    with pytest.raises(ValueError, match=r"a frame of shape \(1, 5, 8\) after frames of \(1, 3, 8\); call reset"):
+        stream.push(torch.zeros(1, 5, 8))
+    stream.push(torch.zeros(1, 3, 8))
+    assert stream.length == 2
