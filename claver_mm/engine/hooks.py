@@ -55,6 +55,12 @@ class CheckClassesHook(Hook):
         """Raises ``ValueError`` naming both counts, or the first class that differs."""
         model = runner.model.module if is_model_wrapper(runner.model) else runner.model
         head = model.cls_head
+        blending = getattr(model.data_preprocessor, "blending", None)
+        for augment in getattr(blending, "augments", [blending]):
+            count = getattr(augment, "num_classes", head.num_classes)
+            if count != head.num_classes:
+                raise ValueError(f"{type(augment).__name__} makes targets of {count} classes, the head has "
+                                 f"{head.num_classes}; set num_classes in model.data_preprocessor.blending")
         for name in ("train", "val", "test"):
             loop = getattr(runner, f"_{name}_loop")
             loader = loop.dataloader if hasattr(loop, "dataloader") else getattr(runner, f"_{name}_dataloader", None)

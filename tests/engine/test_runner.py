@@ -119,6 +119,13 @@ def test_class_lists_that_differ_stop_the_run(motion_videos, tmp_path):
         build_runner(cfg).train()
 
 
+def test_mixup_of_another_number_of_classes_stops_the_run(motion_videos, tmp_path):
+    cfg = config(motion_videos, tmp_path)
+    cfg.model.data_preprocessor.blending.augments[1].num_classes = 400
+    with pytest.raises(ValueError, match="CutmixBlending makes targets of 400 classes, the head has 8"):
+        build_runner(cfg).train()
+
+
 def test_an_unknown_pattern_is_named_by_the_config(motion_videos, tmp_path):
     cfg = config(motion_videos, tmp_path)
     cfg.model.neck = dict(type="TemporalNeck", arch=TINY, pattern="kmtt", num_frames=8)
