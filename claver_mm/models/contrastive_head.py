@@ -65,7 +65,7 @@ class ContrastiveTextHead(BaseHead):
         super().__init__(num_classes if names is None else len(names), vision_width(arch),
                          average_clips=average_clips, **kwargs)
         self.arch = arch
-        self.class_names = names
+        self.class_names: list[str] | None = None
         self.pretrained = pretrained
         self.num_draws = num_draws
         self.frozen_text = frozen_text
@@ -82,6 +82,7 @@ class ContrastiveTextHead(BaseHead):
         self._draws = 0
         if names is not None:
             self.set_texts(class_texts(names, read_lines(templates, "templates")))
+            self.class_names = names
 
     def init_weights(self) -> None:
         """Load the pretrained weights; a run does not go on without them."""
@@ -97,14 +98,14 @@ class ContrastiveTextHead(BaseHead):
         return self
 
     def set_texts(self, texts: Sequence[Sequence[str]] | Sequence[str] | Tensor) -> None:
-        """Set what the classes are.
+        """Set what the classes are, and how many.
 
         Args:
             texts: ``M`` strings for each of ``C`` classes, one string for each class, or token ids
                 ``(C, M, context)`` or ``(C, context)``.
 
         Raises:
-            ValueError: Classes with different numbers of texts, or another number of classes than ``num_classes``.
+            ValueError: Classes with different numbers of texts.
         """
         if isinstance(texts, Tensor):
             tokens = texts if texts.ndim == 3 else texts.unsqueeze(1)
@@ -117,9 +118,7 @@ class ContrastiveTextHead(BaseHead):
                                  "every class needs the same number")
             flat = tokenize([text for entry in texts for text in entry], self.arch)
             tokens = flat.unflatten(0, (len(texts), counts[0]))
-        if self.num_classes is not None and len(tokens) != self.num_classes:
-            raise ValueError(f"texts of {len(tokens)} classes, but num_classes={self.num_classes}")
-        self.num_classes = len(tokens)
+        self.num_classes, self.class_names = len(tokens), None
         self.text_tokens = tokens.to(self.clip.logit_scale.device)  # (C, M, context)
 
     def video_features(self, tokens: Tensor) -> Tensor:
