@@ -3,6 +3,7 @@ import pytest
 from conftest import ROOT
 
 from claver_mm.clip import tokenize
+from claver_mm.datasets.motion import MOTION_CLASSES
 from claver_mm.prompts import ACTION_TEMPLATES, class_texts, read_lines, readable
 
 
@@ -29,6 +30,10 @@ def test_a_long_text_is_cut_with_a_warning_that_names_it():
     with pytest.warns(UserWarning, match="text of 102 tokens is cut to the context of 77: 'walk walk"):
         tokens = tokenize(["walk " * 100], "B/16")
     assert tokens[0, -1] == tokens.max()
+
+
+def test_the_motion_classes_are_those_of_the_generator():
+    assert read_lines(ROOT / "prompts/classes/motion.txt", "classes") == list(MOTION_CLASSES)
 
 
 def test_templates_must_have_a_place_for_the_name():

@@ -42,10 +42,10 @@ def train_and_test(name: str, config: Path, work_dir: Path, videos: Path, seed: 
     """Through tools/train.py and tools/test.py; labels, predictions and seconds."""
     folder = work_dir / config.stem
     folder.mkdir(parents=True, exist_ok=True)
-    paths = [f"{split}_dataloader.dataset.{key}={value}" for split, ann in
-             (("train", "train"), ("val", "val"), ("test", "val")) for key, value in
-             (("ann_file", videos / f"{ann}.txt"), ("data_prefix.video", videos), ("classes", videos / "classes.txt"))]
-    options = ["--cfg-options", f"model.cls_head.classes={videos / 'classes.txt'}", *paths]
+    options = ["--cfg-options"]
+    for split, annotations in (("train", "train"), ("val", "val"), ("test", "val")):
+        dataset = f"{split}_dataloader.dataset"
+        options += [f"{dataset}.ann_file={videos / annotations}.txt", f"{dataset}.data_prefix.video={videos}"]
     print(f"{name}: training", flush=True)
     start = time.time()
     run("train.py", folder / "train.log", str(config), "--work-dir", str(folder), "--seed", str(seed), *options)

@@ -1,7 +1,7 @@
 # The motion videos of tools/make_motion_videos.py: 32x40 pixels, 8 classes in 4 reversal pairs; no flip, it would swap
 # left and right.
 data_root = "data/motion"
-class_list = f"{data_root}/classes.txt"
+class_list = "{{ fileDirname }}/../../../prompts/classes/motion.txt"
 
 train_pipeline = [
     dict(type="OpenVideo"),
