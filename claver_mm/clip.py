@@ -52,7 +52,8 @@ def model_config(arch: Arch, image_size: int | None = None) -> dict:
     config = copy.deepcopy(config)
     config.pop("custom_text", None)
     vision = config["vision_cfg"]
-    pooled_otherwise = vision.get("attentional_pool") or vision.get("pool_type", "tok") != "tok"
+    pooled_otherwise = (vision.get("attentional_pool") or vision.get("pool_type", "tok") != "tok"
+                        or "multimodal_cfg" in config)
     if vision.get("timm_model_name") or not isinstance(vision.get("layers", 12), int) or pooled_otherwise:
         raise ValueError(f"the image tower of {arch!r} is no ViT that reads its class token (open_clip's own "
                          "VisionTransformer with pool_type='tok'), which CLAVER needs; choose such an architecture, "
@@ -86,7 +87,8 @@ def build_image_trunk(arch: Arch, image_size: int | None = None) -> VisionTransf
     """The image tower up to the last block, without ``ln_post`` and projection.
 
     It starts from CLIP's own initialisation, which open_clip gives its text tower alone; without it a tower that is
-    trained from scratch learns several times more slowly. Weights of another input size load: their positional embedding is interpolated.
+    trained from scratch learns several times more slowly. Weights of another input size load: their positional
+    embedding is interpolated.
     """
     config = model_config(arch, image_size)
     config["text_cfg"] = _TINY_TEXT

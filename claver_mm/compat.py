@@ -2,12 +2,15 @@
 
 Importing this module applies them all, and has to come before anything else of ``mmaction``. Each remedy
 probes the defect itself, not a version, and does nothing where upstream is mended; its docstring names the
-source of the defect and what makes the remedy superfluous. Only extension points are used: a stub for an
-absent module, ``force=True`` in a registry, the allow-list of ``torch.load``. Line numbers are those of
+source of the defect and what makes the remedy superfluous. Extension points are used wherever there is one: a
+stub for an absent module, ``force=True`` in a registry, the allow-list of ``torch.load``. What needs a runner of
+its own (gloo, strict weights) is in ``engine/runner.py``, and in ``models/recognizer2d.py`` what needs a recogniser.
+Line numbers are those of
 mmengine 0.10.7 and mmaction2 1.2.0.
 """
 from __future__ import annotations
 
+import functools
 import inspect
 import io
 import os.path as osp
@@ -168,6 +171,24 @@ def offer_amp_without_accelerator() -> None:
         OPTIM_WRAPPERS.register_module(name="AmpOptimWrapper", module=AutocastOptimWrapper, force=True)
 
 
+def mend_bfloat16_heads() -> None:
+    """Let the stock heads take bfloat16 scores, which they hand to NumPy to count accuracies.
+
+    Condition: NumPy has no bfloat16 and the loss of ``BaseHead`` goes through NumPy. Source: ``heads/base.py:129``.
+    Heads have no extension point there, so the method itself is wrapped. Superfluous when it casts or stays in torch.
+    """
+    from mmaction.models.heads import BaseHead
+    stock = BaseHead.loss_by_feat
+    if "numpy" not in stock.__code__.co_names:
+        return
+
+    @functools.wraps(stock)
+    def loss_by_feat(self: BaseHead, cls_scores: Tensor, data_samples: list) -> dict:
+        return stock(self, cls_scores.float() if cls_scores.dtype == torch.bfloat16 else cls_scores, data_samples)
+
+    BaseHead.loss_by_feat = loss_by_feat
+
+
 def frames_of(inputs: Tensor) -> np.ndarray:
     """All frames that the model saw of one sample, views one after another.
 
@@ -285,5 +306,6 @@ stub_drn()
 mend_color_jitter()
 allow_mmengine_checkpoints()
 offer_amp_without_accelerator()
+mend_bfloat16_heads()
 mend_visualization_hook()
 mend_visualizer()

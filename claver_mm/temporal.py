@@ -5,6 +5,7 @@ Letters: ``B`` clips, ``T`` frames, ``L`` tokens of a frame, ``D`` width, ``H`` 
 """
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 
 import torch
@@ -125,6 +126,7 @@ class KroneckerTransformer(nn.Module):
         embedding_std: Standard deviation of the temporal embedding's truncated normal.
         class_tokens_only: Give back the class tokens alone, ``(B, T, 1, D)``. They are the same; the last block saves
             the queries, projections and MLPs of all other tokens, which nothing would read.
+        interpolate: Whether clips, and weights, of another length than ``num_frames`` are taken at all.
 
     Raises:
         ValueError: Unknown pattern, or a size that does not fit.
@@ -133,7 +135,7 @@ class KroneckerTransformer(nn.Module):
     def __init__(self, width: int, heads: int, depth: int, num_frames: int, pattern: str = "kmt",
                  mlp_ratio: float = 4.0, drop_path: float = 0.0,
                  act_layer: Callable[[], nn.Module] = QuickGELU, embedding_std: float = 0.02,
-                 class_tokens_only: bool = False) -> None:
+                 class_tokens_only: bool = False, interpolate: bool = True) -> None:
         super().__init__()
         check_pattern(pattern)
         for name, value in (("depth", depth), ("num_frames", num_frames)):
@@ -143,6 +145,7 @@ class KroneckerTransformer(nn.Module):
         self.num_frames = num_frames
         self.embedding_std = embedding_std
         self.class_tokens_only = class_tokens_only
+        self.interpolate = interpolate
         self.temporal_embedding = nn.Parameter(torch.zeros(1, num_frames, width))
         rates = torch.linspace(0, drop_path, depth).tolist()
         self.resblocks = nn.ModuleList(
@@ -157,6 +160,9 @@ class KroneckerTransformer(nn.Module):
 
     def embedding_for(self, num_frames: int) -> Tensor:
         """Temporal embedding ``(1, T, D)``, linearly interpolated where ``T`` is not the one it was made for."""
+        if not self.interpolate and num_frames != self.num_frames:
+            raise ValueError(f"a clip of {num_frames} frames, but the temporal embedding is made for "
+                             f"{self.num_frames}; set num_frames of neck and pipeline alike, or interpolate=True")
         return resize_temporal_embedding(self.temporal_embedding, num_frames)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -198,7 +204,13 @@ def resize_temporal_embedding(embedding: Tensor, num_frames: int) -> Tensor:
 
 
 def _fit_temporal_embedding(module: KroneckerTransformer, state_dict: dict, prefix: str, *_) -> None:
-    """Loading weights made for another number of frames interpolates their embedding."""
+    """Loading weights made for another number of frames interpolates their embedding, and says so."""
     key = prefix + "temporal_embedding"
-    if key in state_dict and state_dict[key].ndim == 3:
-        state_dict[key] = resize_temporal_embedding(state_dict[key], module.num_frames)
+    if key not in state_dict or state_dict[key].ndim != 3 or state_dict[key].shape[1] == module.num_frames:
+        return
+    frames = state_dict[key].shape[1]
+    if not module.interpolate:
+        raise ValueError(f"{key} is made for {frames} frames, the model for {module.num_frames}; "
+                         f"set num_frames={frames}, or interpolate=True")
+    warnings.warn(f"{key} is interpolated from {frames} to {module.num_frames} frames", stacklevel=2)
+    state_dict[key] = resize_temporal_embedding(state_dict[key], module.num_frames)

@@ -1,6 +1,7 @@
 """Small models, small videos and the shared files that many tests use."""
 from __future__ import annotations
 
+import os
 import warnings
 from pathlib import Path
 
@@ -28,10 +29,10 @@ def _fixed_seed():
 
 @pytest.fixture(scope="session")
 def clips() -> Path:
-    """Real video files; they are not part of the project."""
-    folder = ROOT.parent / "shared" / "clips"
+    """Real video files, one of them damaged; they are not part of the project."""
+    folder = Path(os.environ.get("CLAVER_TEST_CLIPS", ROOT.parent / "shared" / "clips"))
     if not folder.is_dir():
-        pytest.skip(f"no real video files at {folder}")
+        pytest.skip(f"no real video files at {folder}; CLAVER_TEST_CLIPS names a folder with some")
     return folder
 
 

@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -50,6 +51,22 @@ def build_amp_wrapper(**kwargs):
     model = nn.Linear(4, 4)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
     return model, OPTIM_WRAPPERS.build(dict(type="AmpOptimWrapper", optimizer=optimizer, **kwargs))
+
+
+def score_in_bfloat16() -> None:
+    drn = SimpleNamespace(DRN=None)  # the stock wheel's first defect would hide this one
+    for name in ("mmaction.models.localizers.drn", "mmaction.models.localizers.drn.drn"):
+        sys.modules.setdefault(name, drn)
+    from mmaction.models.heads import TSNHead
+    head = TSNHead(num_classes=3, in_channels=4, loss_cls=dict(type="mmaction.CrossEntropyLoss"))
+    losses = head.loss_by_feat(torch.zeros(1, 3, dtype=torch.bfloat16, requires_grad=True), [sample_of_three_classes()])
+    assert torch.isfinite(losses["loss_cls"])
+
+
+def launch_on_cpu() -> None:
+    from mmengine.dist import init_dist
+    os.environ.update(RANK="0", LOCAL_RANK="0", WORLD_SIZE="1", MASTER_ADDR="127.0.0.1", MASTER_PORT="29577")
+    init_dist("pytorch", backend="gloo")
 
 
 def sample_of_three_classes():
@@ -98,7 +115,7 @@ def assert_orange(path: str) -> None:
 
 
 STOCK_ACTS = (import_models, shift_hue_down, build_amp_wrapper, draw_a_test_batch, draw_labels,
-              draw_a_folder_of_frames)
+              draw_a_folder_of_frames, score_in_bfloat16, launch_on_cpu)
 
 
 def outcome(act, *args) -> str:
@@ -333,6 +350,21 @@ def test_amp_state_with_a_loss_scale_loads_on_the_cpu():
     assert wrapper.get_lr()["lr"] == [0.5]
 
 
+def test_stock_heads_fail_in_bfloat16(stock):
+    assert_stock_fails(stock, score_in_bfloat16, "TypeError: Got unsupported ScalarType BFloat16")
+
+
+def test_stock_heads_train_in_bfloat16():
+    score_in_bfloat16()
+
+
+def test_stock_launch_needs_cuda(stock):
+    """``ClaverRunner`` starts gloo instead; tests/test_tools.py trains and tests two such processes."""
+    if torch.cuda.is_available():
+        pytest.skip("this machine has a GPU")
+    assert_stock_fails(stock, launch_on_cpu, "RuntimeError")
+
+
 def test_stock_visualization_hook_raises(stock):
     """visualization_hook.py:81 permutes a clip with views as if it had none."""
     assert_stock_fails(stock, draw_a_test_batch, "RuntimeError")
@@ -405,9 +437,10 @@ def test_remedies_are_registered_once_and_stay():
     from mmaction.registry import HOOKS, TRANSFORMS, VISUALIZERS
     names = ((TRANSFORMS, "ColorJitter"), (HOOKS, "VisualizationHook"), (VISUALIZERS, "ActionVisualizer"),
              (OPTIM_WRAPPERS, "AmpOptimWrapper"))
-    before = [registry.get(name) for registry, name in names]
+    from mmaction.models.heads import BaseHead
+    before = [registry.get(name) for registry, name in names] + [BaseHead.loss_by_feat]
     for remedy in (compat.stub_drn, compat.mend_color_jitter, compat.allow_mmengine_checkpoints,
-                   compat.offer_amp_without_accelerator, compat.mend_visualization_hook,
-                   compat.mend_visualizer):
+                   compat.offer_amp_without_accelerator, compat.mend_bfloat16_heads,
+                   compat.mend_visualization_hook, compat.mend_visualizer):
         remedy()
-    assert [registry.get(name) for registry, name in names] == before
+    assert [registry.get(name) for registry, name in names] + [BaseHead.loss_by_feat] == before

@@ -28,6 +28,12 @@ def test_the_damaged_video_is_named(recogniser, clips):
         inference_recognizer(recogniser, str(clips / "corrupted.mp4"))
 
 
+def test_the_public_api_refuses_a_checkpoint_of_another_model(recogniser, tmp_path):
+    torch.save(dict(state_dict={"visual.proj": torch.zeros(1)}), tmp_path / "foreign.pth")
+    with pytest.raises(WeightsDoNotFit, match="no weight of the image tower.*convert_checkpoint.py"):
+        init_recognizer(recogniser.cfg, str(tmp_path / "foreign.pth"), device="cpu")
+
+
 def test_the_public_api_refuses_a_checkpoint_of_another_size(recogniser, tmp_path):
     """``init_recognizer`` alone goes on with random weights and a warning in the log."""
     state_dict = recogniser.state_dict()

@@ -46,8 +46,17 @@ def test_embedding_is_interpolated_for_another_number_of_frames():
 
 def test_weights_of_another_number_of_frames_load_interpolated():
     short, long = transformer(), transformer(num_frames=8)
-    long.load_state_dict(short.state_dict())
+    with pytest.warns(UserWarning, match="temporal_embedding is interpolated from 4 to 8 frames"):
+        long.load_state_dict(short.state_dict())
     assert torch.equal(long.temporal_embedding, short.embedding_for(8))
+
+
+def test_another_number_of_frames_can_be_refused():
+    strict = transformer(num_frames=8, interpolate=False)
+    with pytest.raises(ValueError, match="a clip of 4 frames, but the temporal embedding is made for 8"):
+        strict(torch.zeros(1, 4, 5, 16))
+    with pytest.raises(ValueError, match="is made for 4 frames, the model for 8; set num_frames=4"):
+        strict.load_state_dict(transformer().state_dict())
 
 
 def test_drop_path_drops_whole_branches_and_keeps_the_mean():

@@ -82,6 +82,7 @@ def test_two_processes_train_as_one_of_the_same_total_batch(config_file, tmp_pat
 
 
 def test_two_processes_test_every_video_once(config_file, tmp_path):
+    """Five videos, batches of two: the published validation drops the last batch."""
     config = config_file()
     run(ROOT / "tools/train.py", config, "--work-dir", tmp_path / "run")
     checkpoint = tmp_path / "run/epoch_1.pth"

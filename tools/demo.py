@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Make motion videos, train and test a small CLAVER and its mean-pooling twin on them, draw and tabulate the results."""
+"""Make motion videos, train and test a small CLAVER and its mean-pooling twin on them, draw and tabulate results."""
 import claver_mm  # noqa: F401
 
 import argparse

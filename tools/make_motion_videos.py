@@ -23,7 +23,7 @@ def parse_arguments() -> argparse.Namespace:
     add = parser.add_argument
     add("root", type=Path, help="folder to write to")
     add("--num-train", type=int, default=2000, help="clips for training, all classes together")
-    add("--num-val", type=int, default=800, help="clips for validation, all classes together")
+    add("--num-val", type=int, default=400, help="clips for validation, all classes together")
     add("--seed", type=int, default=0, help="other seed, other clips")
     add("--size", type=int, nargs=2, default=(32, 40), metavar=("H", "W"), help="pixels of a frame")
     add("--num-frames", type=int, default=16, help="frames of a clip")

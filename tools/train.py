@@ -2,6 +2,8 @@
 """Train a recogniser from a config."""
 import claver_mm  # noqa: F401
 
+from mmengine.runner import find_latest_checkpoint
+
 from claver_mm.engine.launch import build_runner, launch_parser, load_config
 
 
@@ -26,9 +28,12 @@ def main() -> None:
         if wrapper not in ("OptimWrapper", "AmpOptimWrapper"):
             parser.error(f"--amp cannot be combined with optim_wrapper.type={wrapper!r}")
         cfg.optim_wrapper.type = "AmpOptimWrapper"
-    if args.resume:
-        cfg.resume = True
-        cfg.load_from = None if args.resume == "auto" else args.resume
+    if args.resume == "auto":
+        # without a checkpoint yet, a run that starts from load_from still does
+        cfg.resume = bool(find_latest_checkpoint(cfg.work_dir))
+        cfg.load_from = None if cfg.resume else cfg.get("load_from")
+    elif args.resume:
+        cfg.resume, cfg.load_from = True, args.resume
     if args.auto_scale_lr:
         if "auto_scale_lr" not in cfg:
             parser.error("--auto-scale-lr needs auto_scale_lr=dict(base_batch_size=...) in the config")

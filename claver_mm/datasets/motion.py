@@ -242,7 +242,7 @@ def _claim_folder(root: Path, settings: dict) -> None:
 def make_motion_videos(
     root: str | os.PathLike,
     num_train: int = 2000,
-    num_val: int = 800,
+    num_val: int = 400,
     seed: int = 0,
     size: tuple[int, int] = (32, 40),
     num_frames: int = 16,

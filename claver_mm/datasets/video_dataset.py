@@ -24,6 +24,8 @@ class ActionVideoDataset(VideoDataset):
     Args:
         classes: Class names in label order, as a list or a file with one a line; labels are checked against it and it
             becomes ``metainfo['classes']``.
+        times: How often each video stands in an epoch, for data sets of a few clips a class. Every time it draws anew,
+            which the host's ``RepeatDataset`` does not know how to do.
         check_files: Look for every video before the run, which takes a while on network disks. Without it a missing
             video is named when its turn comes.
 
@@ -33,8 +35,11 @@ class ActionVideoDataset(VideoDataset):
     """
 
     def __init__(self, ann_file: str, pipeline: list, classes: str | Sequence[str] | None = None,
-                 check_files: bool = False, metainfo: dict | None = None, **kwargs) -> None:
+                 times: int = 1, check_files: bool = False, metainfo: dict | None = None, **kwargs) -> None:
         self.classes = None if classes is None else read_lines(classes, "classes")
+        if times < 1:
+            raise ValueError(f"times must be at least 1, got {times}")
+        self.times = times
         self.check_files = check_files
         if self.classes is not None:
             metainfo = dict(metainfo or {}, classes=self.classes)
@@ -69,7 +74,7 @@ class ActionVideoDataset(VideoDataset):
             if missing:
                 raise FileNotFoundError(f"{len(missing)} of {len(data_list)} videos of {path} do not exist, among them "
                                         f"{', '.join(missing[:5])}; check data_prefix, or take them off the list")
-        return data_list
+        return data_list * self.times
 
     def _entry(self, line: str, where: str, root: Path) -> dict:
         if self.multi_class:

@@ -6,6 +6,7 @@ from mmaction.registry import HOOKS
 from mmengine.dist import all_reduce, get_world_size
 from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
+from mmengine.runner import EpochBasedTrainLoop
 
 from ..randomness import mixed_seed, seed_everything
 
@@ -15,31 +16,39 @@ class SeedEpochHook(Hook):
     """Seeds every epoch by its number, so that a resumed run draws what an uninterrupted one would have drawn.
 
     The process draws (mixup, cutmix, drop-path) from ``(seed, epoch, rank)``; each training sample draws (frames,
-    crops, colours) from ``(seed, epoch, sample)`` where the data set has ``set_epoch``, as ``ActionVideoDataset``.
+    crops, colours) from ``(seed, epoch, sample)`` where the data set has ``set_epoch``, as ``ActionVideoDataset``. A
+    wrapped data set (``RepeatDataset``) draws as the host does; ``ActionVideoDataset(times=...)`` takes its place.
     MMEngine seeds workers alike in every epoch, and only once where they persist.
     """
 
     priority = "VERY_HIGH"
 
+    def before_train(self, runner) -> None:
+        """Raises ``ValueError`` for a loop without epochs, in which every pass would draw the same."""
+        if not isinstance(runner.train_loop, EpochBasedTrainLoop):
+            raise ValueError(f"{type(runner.train_loop).__name__} has no epochs to draw from; use EpochBasedTrainLoop, "
+                             "or take SeedEpochHook out of custom_hooks")
+
     def before_train_epoch(self, runner) -> None:
         """See ``Hook.before_train_epoch``."""
         seed_everything(mixed_seed(runner.seed, runner.epoch, runner.rank))
         dataset = runner.train_dataloader.dataset
-        while not hasattr(dataset, "set_epoch") and hasattr(dataset, "dataset"):  # wrappers such as RepeatDataset
-            dataset = dataset.dataset
         if hasattr(dataset, "set_epoch"):
             dataset.set_epoch(runner.seed, runner.epoch)
 
 
 @HOOKS.register_module()
 class MeanLossHook(Hook):
-    """Logs the losses of the whole batch: their mean over ranks, where MMEngine logs those of rank 0."""
+    """Logs the losses of the whole batch: their mean over ranks, where MMEngine logs those of rank 0.
+
+    Losses alone: accuracies are missing on a rank whose targets are mixed.
+    """
 
     priority = "HIGHEST"  # before RuntimeInfoHook takes the losses down
 
     def after_train_iter(self, runner, batch_idx: int, data_batch=None, outputs: dict | None = None) -> None:
         """See ``Hook.after_train_iter``."""
-        names = sorted(name for name, value in (outputs or {}).items() if isinstance(value, torch.Tensor))
+        names = sorted(name for name in outputs or {} if "loss" in name)
         if get_world_size() == 1 or not names:
             return
         means = torch.stack([outputs[name].detach().float().mean() for name in names])
@@ -55,12 +64,6 @@ class CheckClassesHook(Hook):
         """Raises ``ValueError`` naming both counts, or the first class that differs."""
         model = runner.model.module if is_model_wrapper(runner.model) else runner.model
         head = model.cls_head
-        blending = getattr(model.data_preprocessor, "blending", None)
-        for augment in getattr(blending, "augments", [blending]):
-            count = getattr(augment, "num_classes", head.num_classes)
-            if count != head.num_classes:
-                raise ValueError(f"{type(augment).__name__} makes targets of {count} classes, the head has "
-                                 f"{head.num_classes}; set num_classes in model.data_preprocessor.blending")
         for name in ("train", "val", "test"):
             loop = getattr(runner, f"_{name}_loop")
             loader = loop.dataloader if hasattr(loop, "dataloader") else getattr(runner, f"_{name}_dataloader", None)
@@ -75,3 +78,13 @@ class CheckClassesHook(Hook):
                 if theirs != mine:
                     raise ValueError(f"class {number} is {theirs!r} in the {name} data set and {mine!r} in the head; "
                                      "give both the same class list")
+
+    def before_train(self, runner) -> None:
+        """Raises ``ValueError`` where mixup or cutmix make targets of another number of classes than the head has."""
+        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        blending = getattr(model.data_preprocessor, "blending", None)
+        for augment in getattr(blending, "augments", [blending]):
+            count = getattr(augment, "num_classes", model.cls_head.num_classes)
+            if count != model.cls_head.num_classes:
+                raise ValueError(f"{type(augment).__name__} makes targets of {count} classes, the head has "
+                                 f"{model.cls_head.num_classes}; set num_classes in model.data_preprocessor.blending")

@@ -24,7 +24,7 @@ def launch_parser(description: str) -> argparse.ArgumentParser:
 
 
 def load_config(args: argparse.Namespace) -> Config:
-    """The config with work folder, launcher and ``--cfg-options`` put in, these last."""
+    """The config with work folder, launcher and ``--cfg-options`` put in."""
     if not Path(args.config).is_file():
         raise SystemExit(f"no config at {args.config}")
     os.environ.setdefault("LOCAL_RANK", str(args.local_rank))

@@ -18,7 +18,7 @@ class ClaverRunner(Runner):
     """Named in a config as ``runner_type='ClaverRunner'``; the host's own tools build it as well as ours.
 
     Without an accelerator, a distributed run uses gloo: MMEngine 0.10 asks CUDA for the local device on every launch
-    (``dist/utils.py:130``, ``runner.py:900``).
+    (``dist/utils.py:130``, ``runner.py:900,911``). Superfluous when MMEngine asks ``get_device`` instead.
 
     Weights named by ``load_from`` or ``resume`` must fit: what is missing or left over stops the run, where the stock
     Runner goes on with random weights. ``load_allow_missing`` in the config, a list of regular expressions, names what

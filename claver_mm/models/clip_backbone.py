@@ -6,7 +6,14 @@ from mmengine.model import BaseModule
 from torch import Tensor
 
 from ..clip import Arch, build_image_trunk, image_tokens
-from ..weights import image_trunk_weights, load_strict, read_state_dict, refuse_other_sizes, resolve_pretrained
+from ..weights import (
+    WeightsDoNotFit,
+    image_trunk_weights,
+    load_strict,
+    read_state_dict,
+    refuse_other_sizes,
+    resolve_pretrained,
+)
 
 
 @MODELS.register_module()
@@ -36,6 +43,7 @@ class CLIPBackbone(BaseModule):
         self.visual.set_grad_checkpointing(grad_checkpointing)
         self.visual.requires_grad_(not frozen)
         self.register_load_state_dict_pre_hook(refuse_other_sizes)
+        self.register_load_state_dict_pre_hook(_refuse_foreign_weights)
 
     def init_weights(self) -> None:
         """Load the pretrained weights; a run does not go on without them."""
@@ -43,10 +51,6 @@ class CLIPBackbone(BaseModule):
         if self.pretrained:
             path = resolve_pretrained(self.pretrained, self.arch)
             load_strict(self.visual, image_trunk_weights(read_state_dict(path)), f"image tower of {path}")
-
-    def get(self, name: str, default=None):
-        """Attribute by name; ``Recognizer2D`` asks its backbone for ``num_segments`` this way."""
-        return getattr(self, name, default)
 
     def train(self, mode: bool = True) -> CLIPBackbone:
         """A frozen tower stays in evaluation mode."""
@@ -59,3 +63,11 @@ class CLIPBackbone(BaseModule):
                              "use FormatShape and data_preprocessor with 'NCTHW'")
         B, _, T = frames.shape[:3]
         return image_tokens(self.visual, frames.transpose(1, 2).flatten(0, 1)).unflatten(0, (B, T))
+
+
+def _refuse_foreign_weights(module: CLIPBackbone, state_dict: dict, prefix: str, *_) -> None:
+    """Load hook: a checkpoint without a single weight of the tower is of another model, and ``init_recognizer`` would
+    go on with random ones."""
+    if not any(key.startswith(prefix) for key in state_dict):
+        raise WeightsDoNotFit(f"no weight of the image tower ({prefix}*) in this checkpoint; "
+                              "tools/convert_checkpoint.py converts those of the published code")

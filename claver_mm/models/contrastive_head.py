@@ -105,9 +105,15 @@ class ContrastiveTextHead(BaseHead):
                 ``(C, M, context)`` or ``(C, context)``.
 
         Raises:
-            ValueError: Classes with different numbers of texts.
+            ValueError: Classes with different numbers of texts, no class at all, or token ids of another shape.
         """
+        if not len(texts):
+            raise ValueError("no texts: at least one class is needed")
         if isinstance(texts, Tensor):
+            context = self.clip.text.context_length
+            if texts.ndim not in (2, 3) or texts.shape[-1] != context:
+                raise ValueError(f"token ids of shape {tuple(texts.shape)}; "
+                                 f"expected (C, M, {context}) or (C, {context})")
             tokens = texts if texts.ndim == 3 else texts.unsqueeze(1)
         else:
             texts = [[entry] if isinstance(entry, str) else list(entry) for entry in texts]
@@ -179,13 +185,17 @@ class ContrastiveTextHead(BaseHead):
         Version counters of tensors would be cheaper, but writes through ``.data`` (EMA hooks) do not move them.
         """
         sums = [_bit_sum(weight.detach()) for weight in (*self.clip.text.parameters(), *self.clip.text.buffers())]
-        device = self.text_tokens.device.type
-        precision = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else None
-        return (precision, *torch.stack(sums).tolist())
+        device = self.text_tokens.device
+        precision = torch.get_autocast_dtype(device.type) if torch.is_autocast_enabled(device.type) else None
+        return (device, precision, *torch.stack(sums).flatten().tolist())
 
 
 def _bit_sum(x: Tensor) -> Tensor:
-    """Sum of the bit patterns of a tensor, rows weighted by their number; int64, wrapping around."""
+    """Two sums of the bit patterns of a tensor, by row and by column, each weighted by its number; int64, wrapping.
+
+    Weighted both ways, so that a permutation along either axis shows.
+    """
     bits = x.contiguous().view({8: torch.int64, 4: torch.int32, 2: torch.int16}[x.element_size()])
-    rows = bits.sum(dim=-1, dtype=torch.int64).flatten() if bits.ndim else bits.long().flatten()
-    return (rows * torch.arange(1, len(rows) + 1, device=x.device)).sum()
+    bits = bits.reshape(-1, x.shape[-1]) if x.ndim > 1 else bits.reshape(-1, 1)
+    sums = (bits.sum(dim=1, dtype=torch.int64), bits.sum(dim=0, dtype=torch.int64))
+    return torch.stack([(part * torch.arange(1, len(part) + 1, device=x.device)).sum() for part in sums])

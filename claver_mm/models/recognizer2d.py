@@ -1,9 +1,11 @@
 """A 2D recogniser whose neck sees one feature map a frame."""
 from __future__ import annotations
 
+from types import MethodType
+
 from mmaction.models.recognizers import Recognizer2D
 from mmaction.registry import MODELS
-from torch import Tensor
+from torch import Tensor, nn
 
 
 @MODELS.register_module()
@@ -12,8 +14,16 @@ class Recognizer2DWithNeck(Recognizer2D):
 
     The stock class serves the one neck it was written for (TPN): it iterates over the neck's input as over a tuple of
     maps, which for a single map are the frames of the batch, and tells the head that a clip has one segment. Here the
-    neck runs on the backbone's map and the head averages over frames as without a neck.
+    neck runs on the backbone's map and the head averages over frames as without a neck. ``max_testing_views`` works as
+    well, for which the stock class calls a ``get`` that no backbone has (``recognizer2d.py:103``).
     """
+
+    def __init__(self, *args, **kwargs) -> None:
+        super().__init__(*args, **kwargs)
+        if not self.with_neck:
+            raise ValueError("Recognizer2DWithNeck needs a neck; use Recognizer2D without one")
+        if not hasattr(self.backbone, "get"):
+            self.backbone.get = MethodType(_attribute, self.backbone)
 
     def extract_feat(self, inputs: Tensor, stage: str = "neck", data_samples: list | None = None,
                      test_mode: bool = False) -> tuple:
@@ -31,3 +41,7 @@ class Recognizer2DWithNeck(Recognizer2D):
         if stage == "head":
             return self.cls_head(feats, **kwargs), kwargs
         return feats, kwargs
+
+
+def _attribute(backbone: nn.Module, name: str) -> object:
+    return getattr(backbone, name, None)

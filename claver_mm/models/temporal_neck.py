@@ -62,7 +62,6 @@ class TemporalNeck(BaseModule):
         self.num_frames = num_frames
         self.in_channels = in_channels
         self.layout = layout
-        self.interpolate = interpolate
         width = embed_dims or in_channels
         self.project = nn.ModuleList()
         if width != in_channels:
@@ -72,11 +71,15 @@ class TemporalNeck(BaseModule):
         act_layer = ACTIVATIONS[act] if act else activation(arch) if arch is not None else nn.GELU
         self.transformer = KroneckerTransformer(
             width, num_heads or max(width // 64, 1), number_of_blocks(depth, backbone_depth), num_frames, pattern,
-            mlp_ratio, drop_path_rate, act_layer, embedding_std, class_tokens_only)
+            mlp_ratio, drop_path_rate, act_layer, embedding_std, class_tokens_only,
+            interpolate)
         self.register_load_state_dict_pre_hook(refuse_other_sizes)
 
     def forward(self, x: Tensor, data_samples: list | None = None) -> tuple[Tensor, dict]:
         """Features of the same shape, and no auxiliary losses, as the recognisers of MMAction2 expect of a neck."""
+        if not isinstance(x, Tensor):
+            raise ValueError(f"the neck takes one feature map, got {type(x).__name__} of {len(x)}; a 2D recogniser "
+                             "needs model.type='Recognizer2DWithNeck', a backbone a single out_indices")
         layout = self._layout_of(x)
         if layout == "tokens":
             return self._mix(x), {}
@@ -93,10 +96,6 @@ class TemporalNeck(BaseModule):
 
     def _mix(self, tokens: Tensor) -> Tensor:
         """``(B, T, L, C) -> (B, T, L, C)``, or ``(B, T, 1, C)`` with ``class_tokens_only``."""
-        T = tokens.shape[1]
-        if not self.interpolate and T != self.num_frames:
-            raise ValueError(f"a clip of {T} frames, but the temporal embedding is made for {self.num_frames}; "
-                             "set num_frames of neck and pipeline alike, or interpolate=True")
         if not len(self.project):
             return self.transformer(tokens)
         down, up = self.project
@@ -122,16 +121,22 @@ class TemporalNeck(BaseModule):
 class KMTNeck(TemporalNeck):
     """``TemporalNeck`` with Kronecker mask temporal attention: a token sees all tokens of all other frames."""
 
-    def __init__(self, *args, **kwargs) -> None:
-        super().__init__("kmt", *args, **kwargs)
+    def __init__(self, **kwargs) -> None:
+        super().__init__(**_with_pattern("kmt", "KMTNeck", kwargs))
 
 
 @MODELS.register_module()
 class KMCTNeck(TemporalNeck):
     """``TemporalNeck`` with Kronecker mask causal temporal attention: a token sees all tokens of earlier frames."""
 
-    def __init__(self, *args, **kwargs) -> None:
-        super().__init__("kmct", *args, **kwargs)
+    def __init__(self, **kwargs) -> None:
+        super().__init__(**_with_pattern("kmct", "KMCTNeck", kwargs))
+
+
+def _with_pattern(pattern: str, name: str, kwargs: dict) -> dict:
+    if kwargs.get("pattern", pattern) != pattern:
+        raise ValueError(f"{name} has the pattern {pattern!r}; use TemporalNeck for pattern={kwargs['pattern']!r}")
+    return dict(kwargs, pattern=pattern)
 
 
 def number_of_blocks(depth: int | float, backbone_depth: int | None) -> int:

@@ -1,4 +1,5 @@
 """Pipeline steps beside the host's."""
+import cv2
 import numpy as np
 import pytest
 from mmcv.transforms import Compose
@@ -21,6 +22,19 @@ def test_real_videos_decode(clips, name):
 def test_a_damaged_video_is_named(clips):
     with pytest.raises(UnreadableVideo, match="corrupted.mp4"):
         decode(clips / "corrupted.mp4")
+
+
+@pytest.mark.parametrize("name, codec", [("clip.mp4", "mp4v"), ("clip.avi", "XVID")])
+def test_written_videos_decode_and_their_torsos_are_named(tmp_path, name, codec):
+    path = tmp_path / name
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*codec), 10, (64, 48))
+    for value in range(0, 200, 10):
+        writer.write(np.full((48, 64, 3), value, np.uint8))
+    writer.release()
+    assert [frame.shape for frame in decode(path)["imgs"]] == [(48, 64, 3)] * 4
+    path.write_bytes(path.read_bytes()[:200])
+    with pytest.raises(UnreadableVideo, match=name):
+        decode(path)
 
 
 def test_a_missing_video_is_named(tmp_path):

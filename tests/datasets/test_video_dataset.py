@@ -42,12 +42,14 @@ def test_missing_videos_are_counted_and_named(tmp_path):
                 check_files=True)
 
 
-def test_every_line_is_a_video_in_testing():
-    """The published validation drops the last batch."""
-    from conftest import ROOT
-    from mmengine.config import Config
-    cfg = Config.fromfile(ROOT / "configs/claver_b16_k400.py")
-    assert not cfg.test_dataloader.get("drop_last", False) and not cfg.val_dataloader.get("drop_last", False)
+def test_a_repeated_video_draws_anew_each_time(tmp_path):
+    """Under ``RepeatDataset`` all its copies would draw the same, since they share a number."""
+    data = dataset(tmp_path, "a.mp4 0\nb.mp4 1\n", pipeline=[lambda results: dict(drawn=np.random.rand())], times=3)
+    data.set_epoch(0, 0)
+    assert len(data) == 6 and len({data[i]["drawn"] for i in range(6)}) == 6
+    assert data.get_data_info(4)["filename"] == "videos/a.mp4"
+    with pytest.raises(ValueError, match="times must be at least 1"):
+        dataset(tmp_path, "a.mp4 0\n", times=0)
 
 
 def test_several_labels(tmp_path):

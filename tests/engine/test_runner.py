@@ -96,7 +96,7 @@ def test_a_checkpoint_of_another_size_stops_the_run(trained, motion_videos, tmp_
     wide["vision_cfg"]["width"] = 96
     for part in ("backbone", "neck", "cls_head"):
         cfg.model[part].arch = wide
-    with pytest.raises(ValueError, match="(?s)epoch_2.pth does not fit.*another size.*class_embedding.*config that it was"):
+    with pytest.raises(ValueError, match="(?s)epoch_2.pth does not fit.*another size.*class_embedding.*config that"):
         build_runner(cfg).test()
 
 

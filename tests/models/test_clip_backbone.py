@@ -42,8 +42,3 @@ def test_another_input_size():
 def test_frames_without_a_time_axis_are_refused():
     with pytest.raises(ValueError, match=r"expected clips \(B, 3, T, h, w\), got shape \(2, 3, 32, 32\)"):
         backbone()(torch.randn(2, 3, 32, 32))
-
-
-def test_answers_what_recognizer2d_asks():
-    """``Recognizer2D`` calls ``backbone.get('num_segments')`` when max_testing_views is set."""
-    assert backbone().get("num_segments") is None

@@ -130,7 +130,7 @@ def test_evaluation_encodes_texts_once(monkeypatch):
     assert len(calls) == 1
 
 
-@pytest.mark.parametrize("change", ["texts", "order of words", "step", "data", "load"])
+@pytest.mark.parametrize("change", ["texts", "order of words", "step", "data", "permuted", "load"])
 def test_kept_text_features_are_never_stale(change):
     """The published cache ignores its input; writes through ``.data`` (EMA) also pass by tensor version counters."""
     model = head(templates=["{}"]).eval()
@@ -144,6 +144,11 @@ def test_kept_text_features_are_never_stale(change):
             model.set_texts(["man bites dog", "running", "swimming", "reading"])
         elif change == "data":
             weight.data.copy_(torch.rand(32))
+        elif change == "permuted":
+            weight.data.copy_(torch.rand(32))
+            model.text_features()
+            before = model.text_features().clone()
+            weight.data.copy_(weight.data.flip(0))
         elif change == "load":
             model.load_state_dict(head(templates=["{}"]).state_dict())
         else:
@@ -207,5 +212,9 @@ def test_bad_settings_are_named(kwargs, says):
 def test_texts_that_do_not_fit_are_named():
     with pytest.raises(ValueError, match=r"class 0 has 1 texts, class 2 \(\['c'\]\) has 2"):
         head(classes=None).set_texts([["a"], ["b"], ["c", "d"]])
+    with pytest.raises(ValueError, match="at least one class is needed"):
+        head().set_texts([])
+    with pytest.raises(ValueError, match=r"token ids of shape \(3, 77\); expected \(C, M, 24\) or \(C, 24\)"):
+        head().set_texts(torch.zeros(3, 77, dtype=torch.long))
     with pytest.raises(ValueError, match="the head has no texts"):
         head(classes=None)(torch.randn(1, 2, 17, 64))

@@ -71,6 +71,11 @@ def test_features_that_do_not_fit_are_named(shape, says):
         neck()(torch.randn(shape))
 
 
+def test_a_list_of_maps_points_to_the_recogniser_that_fits():
+    with pytest.raises(ValueError, match="Recognizer2DWithNeck"):
+        neck()([torch.randn(2, 16, 4, 3, 3)])
+
+
 @pytest.mark.parametrize("kwargs, says", [
     (dict(pattern="kmtt"), "unknown attention pattern 'kmtt'"),
     (dict(depth=0), "depth must be"),
@@ -79,17 +84,12 @@ def test_features_that_do_not_fit_are_named(shape, says):
     (dict(in_channels=None), "give in_channels"),
     (dict(act="relu"), "unknown act 'relu'"),
     (dict(layout="map"), "layout must be"),
+    (dict(kind="KMTNeck", pattern="kmct"), "KMTNeck has the pattern 'kmt'; use TemporalNeck"),
     (dict(num_frames=0), "num_frames must be an integer of at least 1, got 0"),
 ])
 def test_bad_settings_are_named(kwargs, says):
     with pytest.raises(ValueError, match=says):
         neck(**kwargs)
-
-
-def test_checkpoint_of_another_number_of_frames_loads_interpolated():
-    short, long = neck(arch=None), neck(num_frames=8)
-    long.load_state_dict(short.state_dict())
-    assert torch.equal(long.transformer.temporal_embedding, short.transformer.embedding_for(8))
 
 
 def test_tiny_arch_depth():

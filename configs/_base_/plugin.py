@@ -1,0 +1,7 @@
+# What any config needs of this project, stock recognisers with a neck included.
+custom_imports = dict(imports=["claver_mm"], allow_failed_imports=False)
+runner_type = "ClaverRunner"
+randomness = dict(seed=0)
+custom_hooks = [dict(type="SeedEpochHook"), dict(type="MeanLossHook"), dict(type="CheckClassesHook")]
+# no module has buffers that training changes, and every trainable parameter is used in every step
+model_wrapper_cfg = dict(type="MMDistributedDataParallel", broadcast_buffers=False, find_unused_parameters=False)
