@@ -77,10 +77,3 @@ def _frame_by_frame(q: Tensor, k: Tensor, v: Tensor, pattern: str, T: int, L: in
         mask = may_see(pattern, tokens[rows], tokens[:end], L)
         outputs.append(sdpa(q[:, :, rows], k[:, :, :end], v[:, :, :end], attn_mask=mask, **kwargs))
     return torch.cat(outputs, dim=2)
-
-
-def attend_rows(q: Tensor, rows: Tensor, k: Tensor, v: Tensor, pattern: str, num_frames: int,
-                scale: float | None = None) -> Tensor:
-    L = tokens_per_frame(k.shape[2], num_frames)
-    mask = may_see(pattern, rows, token_numbers(k.shape[2], k.device), L)
-    return sdpa(q, k, v, attn_mask=mask, scale=scale)
