@@ -1,27 +1,22 @@
-"""Kronecker mask attention on ``scaled_dot_product_attention`` (paper section 3.2).
+"""The door to Kronecker mask attention (paper section 3.2).
 
 Letters: ``B`` clips, ``H`` heads, ``T`` frames, ``L`` tokens of a frame, ``S = T * L``, ``C`` width of a head.
-
-``joint``, ``spatial``, ``pipeline`` and ``class_token`` are plain attention after a reshape. ``kmt`` and ``kmct`` need
-a mask: one boolean ``S x S`` mask, shared by all blocks, where it is small; above that budget one frame of queries at
-a time under an ``L x S`` mask, so that no ``S x S`` buffer exists.
 """
 from __future__ import annotations
-
-from functools import lru_cache
 
 import torch
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention as sdpa
 
-from .patterns import check_pattern, may_see, token_numbers, tokens_per_frame
-
-DENSE_MASK_BUDGET = 1 << 20
-"""Largest ``S * S`` for which one dense boolean mask is kept (1 MiB)."""
+from .choice import choose_backend, leaf_frames
+from .flash import work_dtype
+from .flex import flex
+from .masked import dense, frames
+from .tree import kronecker_tree
 
 
 def kronecker_attention(q: Tensor, k: Tensor, v: Tensor, pattern: str, num_frames: int, *,
-                        scale: float | None = None, dropout_p: float = 0.0) -> Tensor:
+                        scale: float | None = None, dropout_p: float = 0.0, backend: str = "auto") -> Tensor:
     """Attention over all tokens of a clip under the mask of a pattern.
 
     Args:
@@ -30,17 +25,43 @@ def kronecker_attention(q: Tensor, k: Tensor, v: Tensor, pattern: str, num_frame
         num_frames: ``T``; ``S`` must be a multiple of it.
         scale: Factor on the scores; ``C ** -0.5`` when None.
         dropout_p: Dropout on the attention weights; pass 0 in evaluation.
+        backend: A name in ``BACKENDS``, or ``auto``; ``choose_backend`` tells which that is, and why.
 
     Returns:
-        ``(B, H, S, C)``. Under ``class_token`` the rows of patches are their own values.
+        ``(B, H, S, C)``. Under ``class_token`` the rows of patches are their own values. As with
+        ``scaled_dot_product_attention``, autocast decides the dtype where it is on.
 
     Raises:
-        ValueError: Unknown pattern, or ``S`` does not divide into ``num_frames``.
+        ValueError: Unknown pattern or backend, sizes, dtypes or devices that do not fit, or a forced backend that
+            cannot serve them.
+        NotImplementedError: A second derivative is asked of the ``tree`` backend.
     """
-    check_pattern(pattern)
-    B, H, S, C = q.shape
-    T, L = num_frames, tokens_per_frame(S, num_frames)
+    q, k, v = _autocast(q, k, v)
+    name = choose_backend(q, k, v, pattern, num_frames, dropout_p=dropout_p, backend=backend).name
+    if name == "plain":
+        return _plain(q, k, v, pattern, num_frames, scale, dropout_p)
+    if name == "dense":
+        return dense(q, k, v, pattern, num_frames, scale, dropout_p, work_dtype(q.dtype, q.device))
+    if name == "tree":
+        leaf = leaf_frames(pattern, num_frames, q.shape[2] // num_frames, q.dtype, q.device)
+        return kronecker_tree(q, k, v, pattern, num_frames, leaf, q.shape[-1] ** -0.5 if scale is None else scale)[0]
+    if name == "flex":
+        return flex(q, k, v, pattern, num_frames, scale)
+    return frames(q, k, v, pattern, num_frames, scale, dropout_p)
+
+
+def _autocast(*tensors: Tensor) -> list[Tensor]:
+    """Cast as autocast casts the arguments of ``scaled_dot_product_attention``: all but float64."""
+    device = tensors[0].device.type
+    if not torch.amp.is_autocast_available(device) or not torch.is_autocast_enabled(device):
+        return list(tensors)
+    dtype = torch.get_autocast_dtype(device)
+    return [x if x.dtype == torch.float64 else x.to(dtype) for x in tensors]
+
+
+def _plain(q: Tensor, k: Tensor, v: Tensor, pattern: str, T: int, scale: float | None, dropout_p: float) -> Tensor:
     kwargs = dict(scale=scale, dropout_p=dropout_p)
+    L = q.shape[2] // T
     if pattern == "joint":
         return sdpa(q, k, v, **kwargs)
     if pattern == "spatial":
@@ -48,32 +69,11 @@ def kronecker_attention(q: Tensor, k: Tensor, v: Tensor, pattern: str, num_frame
     if pattern == "pipeline":
         by_slot = [x.unflatten(2, (T, L)).transpose(2, 3).flatten(2, 3) for x in (q, k, v)]
         return _per_group(*by_slot, L, T, kwargs).unflatten(2, (L, T)).transpose(2, 3).flatten(2, 3)
-    if pattern == "class_token":
-        classes = sdpa(q[:, :, ::L], k[:, :, ::L], v[:, :, ::L], **kwargs)
-        return torch.cat([classes.unsqueeze(3), v.unflatten(2, (T, L))[:, :, :, 1:]], dim=3).flatten(2, 3)
-    if S * S <= DENSE_MASK_BUDGET:
-        return sdpa(q, k, v, attn_mask=_dense_mask(pattern, S, L, q.device), **kwargs)
-    return _frame_by_frame(q, k, v, pattern, T, L, kwargs)
+    classes = sdpa(q[:, :, ::L], k[:, :, ::L], v[:, :, ::L], **kwargs)
+    return torch.cat([classes.unsqueeze(3), v.unflatten(2, (T, L))[:, :, :, 1:]], dim=3).flatten(2, 3)
 
 
 def _per_group(q: Tensor, k: Tensor, v: Tensor, groups: int, size: int, kwargs: dict) -> Tensor:
     """Plain attention inside each of ``groups`` runs of ``size`` neighbouring tokens."""
     grouped = [x.unflatten(2, (groups, size)).transpose(1, 2).flatten(0, 1) for x in (q, k, v)]
     return sdpa(*grouped, **kwargs).unflatten(0, (q.shape[0], groups)).transpose(1, 2).flatten(2, 3)
-
-
-@lru_cache(maxsize=16)
-def _dense_mask(pattern: str, S: int, L: int, device: torch.device) -> Tensor:
-    tokens = token_numbers(S, device)
-    return may_see(pattern, tokens, tokens, L)
-
-
-def _frame_by_frame(q: Tensor, k: Tensor, v: Tensor, pattern: str, T: int, L: int, kwargs: dict) -> Tensor:
-    outputs = []
-    for t in range(T):
-        end = (t + 1) * L if pattern == "kmct" else T * L  # keys of later frames are never read
-        rows = slice(t * L, (t + 1) * L)
-        tokens = token_numbers(T * L, q.device)
-        mask = may_see(pattern, tokens[rows], tokens[:end], L)
-        outputs.append(sdpa(q[:, :, rows], k[:, :, :end], v[:, :, :end], attn_mask=mask, **kwargs))
-    return torch.cat(outputs, dim=2)
