@@ -250,7 +250,8 @@ def main() -> None:
                 new = measure(case, options, peaks[dtype])
                 print(table(new) if not rows else table(new).split("\n", 2)[2], flush=True)
                 rows += new
-                record = dict(torch=torch.__version__, device=where, repeats=options.repeats, rows=rows, peak_flops=peaks)
+                record = dict(torch=torch.__version__, device=where, repeats=options.repeats, peak_flops=peaks,
+                              rows=rows)
                 (options.out / "attention.json").write_text(json.dumps(record, indent=1))
     (options.out / "attention.md").write_text(table(rows) + "\n")
     draw(rows, options.out / "attention.png", f"{where}, torch {torch.__version__}, B = {options.batch}, "

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from .flash import why_not_flash, work_dtype
+from .flash import LARGE_TILE_ROWS, why_not_flash, work_dtype
 from .flex import why_not_flex
 from .masked import MASK_BUDGET
 from .patterns import check_pattern, tokens_per_frame
@@ -101,8 +101,8 @@ def _best(q: Tensor, pattern: str, T: int, L: int, needs_grad: bool, dropout_p: 
 def dense_is_faster(pattern: str, T: int, L: int, dtype: torch.dtype, needs_grad: bool) -> bool:
     """Whether, on a CPU and within the mask budget, one masked call beats the tree."""
     S = T * L
-    if pattern == "kmt":
-        return L < LONG_FRAME or dtype == torch.bfloat16
+    if pattern == "kmt":  # cutting in two gains nothing where it costs the kernel its large tiles
+        return L < LONG_FRAME or dtype == torch.bfloat16 or LARGE_TILE_ROWS <= S < 2 * LARGE_TILE_ROWS
     if dtype == torch.bfloat16:  # the products are so fast that merging costs as much
         return S < (384 if needs_grad else 1024)
     return S < 256

@@ -17,8 +17,9 @@ aten = torch.ops.aten
 
 
 def _has_amx_bf16() -> bool:
-    capabilities = getattr(torch.cpu, "get_capabilities", dict)()
-    return bool(capabilities.get("amx_bf16", False))
+    if hasattr(torch.cpu, "get_capabilities"):
+        return bool(torch.cpu.get_capabilities().get("amx_bf16", False))
+    return getattr(torch.cpu, "_is_amx_tile_supported", lambda: False)()  # before PyTorch 2.11 the only way to ask
 
 
 AMX_BF16 = _has_amx_bf16()

@@ -29,6 +29,8 @@ def why_not_flex(dtype: torch.dtype, device: torch.device, needs_grad: bool) -> 
     """Why FlexAttention cannot serve these inputs; empty where it can."""
     if flex_attention is None:
         return "this PyTorch has no FlexAttention"
+    if "seq_lengths" not in inspect.signature(BlockMask.from_kv_blocks).parameters:
+        return "this PyTorch's FlexAttention takes whole blocks of 128 tokens alone"
     if dtype not in (torch.float16, torch.bfloat16, torch.float32):
         return f"FlexAttention does not take {dtype}"
     if device.type == "cpu":

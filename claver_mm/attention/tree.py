@@ -66,7 +66,7 @@ def kronecker_tree(q: Tensor, k: Tensor, v: Tensor, pattern: str, num_frames: in
     T, L = num_frames, q.shape[2] // num_frames
     dtype = q.dtype
     q, k, v = (_dense_rows(x, work_dtype(dtype, x.device)) for x in (q, k, v))
-    out, lse = _empty_out(q, _wide(dtype)), _empty_lse(q)
+    out, lse = _empty_out(q, _sum_dtype(q.dtype, leaf)), _empty_lse(q)
     if leaf == 1:
         torch.sum(out.copy_(q).mul_(k), -1, out=lse).mul_(scale)
         out.copy_(v)
@@ -93,7 +93,7 @@ def kronecker_tree_backward(grad: Tensor, q: Tensor, k: Tensor, v: Tensor, out: 
     dtype = q.dtype
     inputs = [_dense_rows(x, work_dtype(dtype, x.device)) for x in (grad, q, k, v, out)]
     inputs.append(lse)
-    grads = [_empty_out(q, _wide(dtype)) for _ in range(3)]
+    grads = [_empty_out(q, _sum_dtype(inputs[1].dtype, leaf)) for _ in range(3)]
     if leaf == 1:
         _own_key_backward(*inputs, *grads, scale, L if pattern == "kmct" or T == 1 else 0)
     else:
@@ -111,9 +111,9 @@ def kronecker_tree_backward(grad: Tensor, q: Tensor, k: Tensor, v: Tensor, out: 
     return tuple(x.to(dtype) for x in grads)
 
 
-def _wide(dtype: torch.dtype) -> torch.dtype:
-    """Partial results add up in at least float32."""
-    return torch.float64 if dtype == torch.float64 else torch.float32
+def _sum_dtype(dtype: torch.dtype, leaf: int) -> torch.dtype:
+    """What partial results add up in: at least float32, save where few of them follow a leaf of many frames."""
+    return dtype if leaf > 1 else torch.promote_types(dtype, torch.float32)
 
 
 def _dense_rows(x: Tensor, dtype: torch.dtype) -> Tensor:
@@ -200,10 +200,10 @@ def _flops(q_shape: tuple[int, ...], pattern: str, num_frames: int, products: in
 
 
 @register_flop_formula(torch.ops.claver_mm.kronecker_tree)
-def _(q_shape, k_shape, v_shape, pattern, num_frames, *_, **__) -> int:
+def _(q_shape, k, v, pattern, num_frames, *_, **__) -> int:
     return _flops(q_shape, pattern, num_frames, products=2)
 
 
 @register_flop_formula(torch.ops.claver_mm.kronecker_tree_backward)
-def _(grad_shape, q_shape, k_shape, v_shape, out_shape, lse_shape, pattern, num_frames, *_, **__) -> int:
+def _(grad, q_shape, k, v, out, lse, pattern, num_frames, *_, **__) -> int:
     return _flops(q_shape, pattern, num_frames, products=5)  # the scores are computed again
