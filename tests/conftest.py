@@ -7,19 +7,13 @@ from pathlib import Path
 
 import pytest
 import torch
+from toy import ROOT
 
 warnings.filterwarnings("ignore", message="pkg_resources is deprecated")
 import claver_mm  # noqa: E402, F401, I001
 from mmengine.registry import init_default_scope  # noqa: E402
 
 init_default_scope("mmaction")
-
-ROOT = Path(__file__).resolve().parents[1]
-TINY = dict(
-    embed_dim=32, quick_gelu=True,
-    vision_cfg=dict(layers=3, width=64, head_width=32, patch_size=8, image_size=32),
-    text_cfg=dict(context_length=24, width=32, heads=2, layers=2))
-"""A CLIP of a few thousand weights beside its vocabulary."""
 
 
 @pytest.fixture(autouse=True)

@@ -2,7 +2,7 @@
 import open_clip
 import pytest
 import torch
-from conftest import TINY
+from toy import TINY
 
 from claver_mm.clip import CLIPHead, activation, build_image_trunk, image_tokens, model_config, tokenize, vision_depth
 from claver_mm.temporal import QuickGELU

@@ -3,10 +3,9 @@ import math
 
 import pytest
 import torch
-from conftest import ROOT
 from mmaction.registry import MODELS
 from mmengine.config import Config
-from toy import scalars, toy_config
+from toy import ROOT, scalars, toy_config
 
 from claver_mm.engine.launch import build_runner
 

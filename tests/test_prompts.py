@@ -1,6 +1,6 @@
 """Class lists and templates."""
 import pytest
-from conftest import ROOT
+from toy import ROOT
 
 from claver_mm.clip import tokenize
 from claver_mm.datasets.motion import MOTION_CLASSES

@@ -2,9 +2,8 @@
 import re
 
 import torch
-from conftest import ROOT, TINY
 from test_weights import PublishedCLAVER
-from toy import toy_config
+from toy import ROOT, TINY, toy_config
 
 README = (ROOT / "README.md").read_text()
 

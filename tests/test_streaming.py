@@ -1,8 +1,8 @@
 """Frame by frame gives what the whole clip gives, for the whole recogniser."""
 import pytest
 import torch
-from conftest import TINY
 from mmaction.registry import MODELS
+from toy import TINY
 
 from claver_mm.attention import PATTERNS
 from claver_mm.streaming import TemporalStream, VideoStream

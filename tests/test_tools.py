@@ -9,8 +9,7 @@ import time
 import numpy as np
 import pytest
 import torch
-from conftest import ROOT
-from toy import scalars, toy_config
+from toy import ROOT, TINY, scalars, toy_config
 
 SIZES = {"train_dataloader.dataset.indices": 16, "val_dataloader.dataset.indices": 4,
          "test_dataloader.dataset.indices": 5}
@@ -134,7 +133,6 @@ def test_bad_arguments_are_named(arguments, says):
 
 
 def test_a_published_checkpoint_is_converted_and_tested(config_file, tmp_path):
-    from conftest import TINY
     from test_weights import PublishedCLAVER
     torch.save({"model": PublishedCLAVER(TINY, 8, True).state_dict()}, tmp_path / "published.pth")
     config = config_file()

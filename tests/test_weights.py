@@ -4,10 +4,10 @@ import copy
 import open_clip
 import pytest
 import torch
-from conftest import TINY
 from mmaction.registry import MODELS
 from safetensors.torch import save_file
 from torch import nn
+from toy import TINY
 
 from claver_mm import convert_official
 from claver_mm.clip import CLIPHead, activation, build_image_trunk, model_config, vision_depth, vision_heads

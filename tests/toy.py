@@ -3,8 +3,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from conftest import ROOT, TINY
 from mmengine.config import Config
+
+ROOT = Path(__file__).resolve().parents[1]
+TINY = dict(
+    embed_dim=32, quick_gelu=True,
+    vision_cfg=dict(layers=3, width=64, head_width=32, patch_size=8, image_size=32),
+    text_cfg=dict(context_length=24, width=32, heads=2, layers=2))
+"""A CLIP of a few thousand weights beside its vocabulary."""
 
 SIZES = {size: 32 for size in (224, 256, 336, 384)}
 

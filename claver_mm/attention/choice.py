@@ -83,17 +83,20 @@ def _best(q: Tensor, pattern: str, T: int, L: int, needs_grad: bool, dropout_p: 
     S = T * L
     if pattern not in ("kmt", "kmct"):
         return Choice("plain", f"{pattern} is unmasked attention after a reshape")
-    can = {name for name in BACKENDS if not why_not(name, q, pattern, needs_grad, dropout_p)}
+
+    def serves(name: str) -> bool:
+        return not why_not(name, q, pattern, needs_grad, dropout_p)
+
     if dropout_p > 0:
-        return Choice("dense" if "dense" in can else "frames", f"honours dropout_p={dropout_p}")
+        return Choice("dense" if serves("dense") else "frames", f"honours dropout_p={dropout_p}")
     if q.device.type != "cpu":
         for name in ("flex", "tree"):
-            if name in can:
+            if serves(name):
                 return Choice(name, f"fastest that serves {q.dtype} on {q.device.type}")
         return Choice("frames", f"no fused form serves {q.dtype} on {q.device.type} with heads of {q.shape[-1]}")
-    if "tree" not in can:
+    if not serves("tree"):
         return Choice("frames", why_not("tree", q, pattern, needs_grad, dropout_p))
-    if "dense" in can and dense_is_faster(pattern, T, L, work_dtype(q.dtype, q.device), needs_grad):
+    if serves("dense") and dense_is_faster(pattern, T, L, work_dtype(q.dtype, q.device), needs_grad):
         return Choice("dense", f"{S} tokens: one small shared mask beats many small calls")
     return Choice("tree", f"{S} tokens: exactly the allowed work, no mask of S x S")
 

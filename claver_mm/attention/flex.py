@@ -23,13 +23,14 @@ except ImportError:
     BlockMask = flex_attention = None
 
 BLOCK = 128
+_TAKES_ANY_LENGTH = BlockMask is not None and "seq_lengths" in inspect.signature(BlockMask.from_kv_blocks).parameters
 
 
 def why_not_flex(dtype: torch.dtype, device: torch.device, needs_grad: bool) -> str:
     """Why FlexAttention cannot serve these inputs; empty where it can."""
     if flex_attention is None:
         return "this PyTorch has no FlexAttention"
-    if "seq_lengths" not in inspect.signature(BlockMask.from_kv_blocks).parameters:
+    if not _TAKES_ANY_LENGTH:
         return "this PyTorch's FlexAttention takes whole blocks of 128 tokens alone"
     if dtype not in (torch.float16, torch.bfloat16, torch.float32):
         return f"FlexAttention does not take {dtype}"

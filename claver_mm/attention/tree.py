@@ -20,29 +20,36 @@ from torch.utils.flop_counter import register_flop_formula
 from .flash import flash, flash_backward, work_dtype
 from .masked import shared_mask
 
+TOKENS_AT_ONCE = 2048
+"""Tokens of a level that share a call on the CPU; further siblings get calls of their own."""
 
-def levels(T: int, leaf: int = 1) -> Iterator[tuple[int, int, int, int]]:
+
+def levels(T: int, leaf: int = 1, at_once: int | None = None) -> Iterator[tuple[int, int, int, int]]:
     """``(start, n, left, right)``: from frame ``start`` on, ``n`` siblings of ``left`` frames and ``right`` frames.
 
-    Each pair of frames of different leaves is split by exactly one sibling.
+    Each pair of frames of different leaves is split by exactly one sibling. ``at_once`` is the number of frames that
+    neighbouring siblings may have together; one sibling may always have more.
     """
     left = leaf
     while left < T:
         n, rest = divmod(T, 2 * left)
-        if n:
-            yield 0, n, left, left
+        yield from ((start, some, left, left) for start, some in _runs(n, 2 * left, at_once or T))
         if rest > left:
             yield n * 2 * left, 1, left, rest - left
         left *= 2
 
 
-def leaves(T: int, leaf: int) -> Iterator[tuple[int, int, int]]:
+def leaves(T: int, leaf: int, at_once: int | None = None) -> Iterator[tuple[int, int, int]]:
     """``(start, n, size)``: from frame ``start`` on, ``n`` groups of ``size`` frames."""
     n, rest = divmod(T, leaf)
-    if n:
-        yield 0, n, leaf
+    yield from ((start, some, leaf) for start, some in _runs(n, leaf, at_once or T))
     if rest:
         yield n * leaf, 1, rest
+
+
+def _runs(n: int, size: int, at_once: int) -> Iterator[tuple[int, int]]:
+    step = max(1, at_once // size)
+    return ((first * size, min(step, n - first)) for first in range(0, n, step))
 
 
 def siblings(x: Tensor, start: int, n: int, span: int) -> Tensor:
@@ -54,6 +61,11 @@ def halves(x: Tensor, L: int, start: int, n: int, left: int, right: int) -> tupl
     """The two parts of each sibling, views ``(B, n, H, left * L, ...)`` and ``(B, n, H, right * L, ...)``."""
     x = siblings(x, start * L, n, (left + right) * L)
     return x[:, :, :, :left * L], x[:, :, :, left * L:]
+
+
+def _at_once(q: Tensor, L: int) -> int | None:
+    """Frames of a level that share a call: on a CPU some, so that temporary results stay small, elsewhere all."""
+    return max(1, TOKENS_AT_ONCE // L) if q.device.type == "cpu" else None
 
 
 @torch.library.custom_op("claver_mm::kronecker_tree", mutates_args=())
@@ -71,13 +83,13 @@ def kronecker_tree(q: Tensor, k: Tensor, v: Tensor, pattern: str, num_frames: in
         torch.sum(out.copy_(q).mul_(k), -1, out=lse).mul_(scale)
         out.copy_(v)
     else:
-        for start, n, size in leaves(T, leaf):
+        for start, n, size in leaves(T, leaf, _at_once(q, L)):
             mask = shared_mask(pattern, size * L, L, q.dtype, q.device)
             q0, k0, v0, out0, lse0 = (siblings(x, start * L, n, size * L) for x in (q, k, v, out, lse))
             part, part_lse = _call(flash, (q0, k0, v0), scale, mask)
             out0.copy_(part)
             lse0.copy_(part_lse)
-    for level in levels(T, leaf):
+    for level in levels(T, leaf, _at_once(q, L)):
         (q0, q1), (k0, k1), (v0, v1), (out0, out1), (lse0, lse1) = (halves(x, L, *level) for x in (q, k, v, out, lse))
         _merge(out1, lse1, *_call(flash, (q1, k0, v0), scale))
         if pattern == "kmt":
@@ -97,18 +109,18 @@ def kronecker_tree_backward(grad: Tensor, q: Tensor, k: Tensor, v: Tensor, out: 
     if leaf == 1:
         _own_key_backward(*inputs, *grads, scale, L if pattern == "kmct" or T == 1 else 0)
     else:
-        for start, n, size in leaves(T, leaf):
+        for start, n, size in leaves(T, leaf, _at_once(q, L)):
             mask = shared_mask(pattern, size * L, L, inputs[1].dtype, q.device)
             group = [siblings(x, start * L, n, size * L) for x in inputs]
             for total, part in zip(grads, _call(flash_backward, group, scale, mask)):
                 siblings(total, start * L, n, size * L).copy_(part)
-    for level in levels(T, leaf):
+    for level in levels(T, leaf, _at_once(q, L)):
         left, right = zip(*(halves(x, L, *level) for x in inputs))
         (dq0, dq1), (dk0, dk1), (dv0, dv1) = (halves(x, L, *level) for x in grads)
         _add_parts((dq1, dk0, dv0), right[:2] + left[2:4] + right[4:], scale)
         if pattern == "kmt":
             _add_parts((dq0, dk1, dv1), left[:2] + right[2:4] + left[4:], scale)
-    return tuple(x.to(dtype) for x in grads)
+    return tuple(grads.pop(0).to(dtype) for _ in range(3))  # the wide ones go one by one
 
 
 def _sum_dtype(dtype: torch.dtype, leaf: int) -> torch.dtype:

@@ -1,9 +1,9 @@
 """Optimiser groups of the recipes."""
 import pytest
-from conftest import ROOT, TINY
 from mmaction.registry import MODELS
 from mmengine.config import Config
 from mmengine.optim import build_optim_wrapper
+from toy import ROOT, TINY
 
 
 def tiny_b16(**frozen):

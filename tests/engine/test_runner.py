@@ -3,8 +3,7 @@ import copy
 
 import pytest
 import torch
-from conftest import TINY
-from toy import scalars, toy_config
+from toy import TINY, scalars, toy_config
 
 from claver_mm.engine.launch import build_runner
 

@@ -1,8 +1,8 @@
 """The CLIP image tower as a backbone of its own."""
 import pytest
 import torch
-from conftest import TINY
 from mmaction.registry import MODELS
+from toy import TINY
 
 
 def backbone(**kwargs):

@@ -1,11 +1,11 @@
 """Texts against videos: loss, scores, views, cache."""
 import pytest
 import torch
-from conftest import TINY
 from mmaction.registry import MODELS
 from mmaction.structures import ActionDataSample
 from mmengine.logging import MessageHub
 from torch.nn.functional import cross_entropy, one_hot
+from toy import TINY
 
 CLASSES = ["jumping", "running", "swimming", "reading"]
 

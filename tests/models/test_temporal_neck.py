@@ -1,9 +1,9 @@
 """One neck for CLIP tokens and for the feature maps of other recognisers."""
 import pytest
 import torch
-from conftest import ROOT, TINY
 from mmaction.registry import MODELS
 from mmengine.config import Config
+from toy import ROOT, TINY
 
 from claver_mm.attention import PATTERNS
 from claver_mm.models.temporal_neck import number_of_blocks
