@@ -100,3 +100,15 @@ def test_class_tokens_alone_are_the_same_values_and_gradients(pattern):
     assert torch.allclose(*outputs, atol=1e-12)
     for got, expected in zip(*gradients):
         assert torch.allclose(got, expected, atol=1e-10)
+
+
+@pytest.mark.parametrize("class_tokens_only", [False, True])
+@pytest.mark.parametrize("pattern", ["kmt", "kmct", "class_token"])
+def test_compiles_without_graph_breaks(pattern, class_tokens_only):
+    model = transformer(pattern, class_tokens_only=class_tokens_only)
+    x = torch.randn(2, 4, 5, 16)
+    compiled = torch.compile(model, fullgraph=True, backend="aot_eager")
+    for got, expected in zip(*(torch.autograd.grad(form(x).square().sum(), list(model.parameters()))
+                               for form in (compiled, model))):
+        assert torch.allclose(got, expected, atol=1e-6)
+    torch._dynamo.reset()
