@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 import multiprocessing
+import os
 import statistics
 import sys
 import time
@@ -148,9 +149,24 @@ def resident(field: str) -> float:
     return int(lines[field].split()[0]) / 1024
 
 
+def busy_elsewhere() -> float:
+    """Core seconds that other processes have used since the machine started; 0 where Linux does not tell."""
+    stat = Path("/proc/stat")
+    if not stat.exists():
+        return 0.0
+    user, nice, system, _, _, irq, softirq, steal = map(int, stat.read_text().split()[1:9])
+    own = os.times()
+    return (user + nice + system + irq + softirq + steal) / os.sysconf("SC_CLK_TCK") - own.user - own.system
+
+
 def measure(case: dict, options: argparse.Namespace, peak: float) -> list[dict]:
     """One row for each pattern."""
+    start, busy = time.perf_counter(), busy_elsewhere()
     seconds = time_forms(case, options.patterns, options.repeats)
+    others = (busy_elsewhere() - busy) / (time.perf_counter() - start)
+    if others > 0.1:
+        print(f"warning: other processes used {others:.1f} cores meanwhile; many threads in many small calls suffer "
+              "most from that, so measure again", flush=True)
 
     def ratio(a: str, b: str) -> float:
         return statistics.median(x / y for x, y in zip(seconds[a], seconds[b]))
@@ -165,7 +181,7 @@ def measure(case: dict, options: argparse.Namespace, peak: float) -> list[dict]:
     rows = []
     for pattern in options.patterns:
         share = allowed_share(pattern, case["T"], case["L"])
-        row = dict(case, pattern=pattern)
+        row = dict(case, pattern=pattern, cores_used_by_others=others)
         for suffix, backward, products in (("", False, 2), (" +backward", True, 7)):
             inputs, _ = make_inputs(case)
             with torch.set_grad_enabled(backward):

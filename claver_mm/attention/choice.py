@@ -75,7 +75,7 @@ def why_not(backend: str, q: Tensor, pattern: str, needs_grad: bool, dropout_p: 
     if backend == "tree":
         return why_not_flash(q.dtype, q.device, q.shape[-1])
     if backend == "flex":
-        return why_not_flex(q.dtype, q.device, needs_grad)
+        return why_not_flex(q.dtype, q.device, q.shape[-1], needs_grad)
     return ""
 
 

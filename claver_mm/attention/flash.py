@@ -83,7 +83,7 @@ def flash_backward(grad: Tensor, q: Tensor, k: Tensor, v: Tensor, out: Tensor, l
     assert mask is None
     Q, K = q.shape[2], k.shape[2]
     if q.dtype == torch.float32:
-        lse = torch.nn.functional.pad(lse, (0, -Q % 32))
+        lse = torch.nn.functional.pad(lse, (0, -Q % 32), value=float("inf"))  # as the forward pass pads it
         philox = torch.zeros((), dtype=torch.long, device=q.device)  # read with dropout alone
         return aten._scaled_dot_product_efficient_attention_backward(
             grad, q, k, v, None, out, lse, philox, philox, 0.0, [True, True, True, False], scale=scale)[:3]

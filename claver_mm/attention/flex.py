@@ -26,7 +26,7 @@ BLOCK = 128
 _TAKES_ANY_LENGTH = BlockMask is not None and "seq_lengths" in inspect.signature(BlockMask.from_kv_blocks).parameters
 
 
-def why_not_flex(dtype: torch.dtype, device: torch.device, needs_grad: bool) -> str:
+def why_not_flex(dtype: torch.dtype, device: torch.device, head_dim: int, needs_grad: bool) -> str:
     """Why FlexAttention cannot serve these inputs; empty where it can."""
     if flex_attention is None:
         return "this PyTorch has no FlexAttention"
@@ -34,6 +34,8 @@ def why_not_flex(dtype: torch.dtype, device: torch.device, needs_grad: bool) -> 
         return "this PyTorch's FlexAttention takes whole blocks of 128 tokens alone"
     if dtype not in (torch.float16, torch.bfloat16, torch.float32):
         return f"FlexAttention does not take {dtype}"
+    if head_dim < 16:
+        return f"FlexAttention takes heads of at least 16, got {head_dim}"
     if device.type == "cpu":
         return "FlexAttention has no backward pass on a CPU" if needs_grad else ""
     if device.type != "cuda":
@@ -41,7 +43,7 @@ def why_not_flex(dtype: torch.dtype, device: torch.device, needs_grad: bool) -> 
     return "" if _has_triton() else "FlexAttention on CUDA needs Triton"
 
 
-@lru_cache(maxsize=1)
+@torch.compiler.assume_constant_result
 def _has_triton() -> bool:
     from torch.utils._triton import has_triton
     return has_triton()

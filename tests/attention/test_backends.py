@@ -54,7 +54,7 @@ def test_auto_weighs_gradients_where_products_are_fast(monkeypatch):
 ])
 def test_a_forced_backend_that_cannot_serve_says_why_and_the_way_out(pattern, backend, T, dropout, says):
     with pytest.raises(ValueError, match=says):
-        kronecker_attention(*packed(T, 5, torch.float32), pattern, T, backend=backend, dropout_p=dropout)
+        kronecker_attention(*packed(T, 5, torch.float32, C=16), pattern, T, backend=backend, dropout_p=dropout)
 
 
 def test_flex_refuses_double_precision():
@@ -64,7 +64,7 @@ def test_flex_refuses_double_precision():
 
 @pytest.mark.parametrize("pattern", MASKED)
 def test_a_device_without_fused_operators_gets_frames(pattern):
-    x = torch.zeros(1, 1, 12, 4, device="meta")
+    x = torch.zeros(1, 1, 12, 16, device="meta")
     assert choose_backend(x, x, x, pattern, 3).name == "frames"
     for backend in ("dense", "tree", "flex"):
         with pytest.raises(ValueError, match="'meta'.*use backend='frames'"):
