@@ -75,10 +75,21 @@ def kronecker_tree(q: Tensor, k: Tensor, v: Tensor, pattern: str, num_frames: in
 
     The log-sum-exp is there for the backward pass and carries no gradient of its own.
     """
-    T, L = num_frames, q.shape[2] // num_frames
-    dtype = q.dtype
-    q, k, v = (_dense_rows(x, work_dtype(dtype, x.device)) for x in (q, k, v))
-    out, lse = _empty_out(q, _sum_dtype(q.dtype, leaf)), _empty_lse(q)
+    dtype = work_dtype(q.dtype, q.device)
+    out, lse = _empty_out(q, q.dtype), _empty_lse(q)
+    for heads in _head_groups(q, _sum_dtype(dtype, leaf)):
+        inputs = [_dense_rows(x[:, heads], dtype) for x in (q, k, v)]
+        wide = _in_dtype(out[:, heads], _sum_dtype(dtype, leaf))
+        _attend(*inputs, wide, lse[:, heads], pattern, num_frames, leaf, scale)
+        if wide.dtype != out.dtype:
+            out[:, heads] = wide
+    return out, lse
+
+
+def _attend(q: Tensor, k: Tensor, v: Tensor, out: Tensor, lse: Tensor, pattern: str, T: int, leaf: int,
+            scale: float) -> None:
+    """The forward pass, written into ``out`` and ``lse``."""
+    L = q.shape[2] // T
     if leaf == 1:
         torch.sum(out.copy_(q).mul_(k), -1, out=lse).mul_(scale)
         out.copy_(v)
@@ -94,23 +105,35 @@ def kronecker_tree(q: Tensor, k: Tensor, v: Tensor, pattern: str, num_frames: in
         _merge(out1, lse1, *_call(flash, (q1, k0, v0), scale))
         if pattern == "kmt":
             _merge(out0, lse0, *_call(flash, (q0, k1, v1), scale))
-    return out.to(dtype), lse
 
 
 @torch.library.custom_op("claver_mm::kronecker_tree_backward", mutates_args=())
 def kronecker_tree_backward(grad: Tensor, q: Tensor, k: Tensor, v: Tensor, out: Tensor, lse: Tensor, pattern: str,
                             num_frames: int, leaf: int, scale: float) -> tuple[Tensor, Tensor, Tensor]:
     """Gradients of ``q, k, v``, each ``(B, H, S, C)``, from that of the output."""
-    T, L = num_frames, q.shape[2] // num_frames
-    dtype = q.dtype
-    inputs = [_dense_rows(x, work_dtype(dtype, x.device)) for x in (grad, q, k, v, out)]
-    inputs.append(lse)
-    grads = [_empty_out(q, _sum_dtype(inputs[1].dtype, leaf)) for _ in range(3)]
+    dtype = work_dtype(q.dtype, q.device)
+    grads = [_empty_out(q, q.dtype) for _ in range(3)]
+    for heads in _head_groups(q, _sum_dtype(dtype, leaf)):
+        inputs = [_dense_rows(x[:, heads], dtype) for x in (grad, q, k, v, out)]
+        parts = [x[:, heads] for x in grads]
+        wide = [_in_dtype(x, _sum_dtype(dtype, leaf)) for x in parts]
+        _attend_backward(*inputs, lse[:, heads], *wide, pattern, num_frames, leaf, scale)
+        for part, wider in zip(parts, wide):
+            if wider.dtype != part.dtype:
+                part.copy_(wider)
+    return tuple(grads)
+
+
+def _attend_backward(grad: Tensor, q: Tensor, k: Tensor, v: Tensor, out: Tensor, lse: Tensor, dq: Tensor, dk: Tensor,
+                     dv: Tensor, pattern: str, T: int, leaf: int, scale: float) -> None:
+    """The backward pass, written into ``dq, dk, dv``."""
+    L = q.shape[2] // T
+    inputs, grads = (grad, q, k, v, out, lse), (dq, dk, dv)
     if leaf == 1:
         _own_key_backward(*inputs, *grads, scale, L if pattern == "kmct" or T == 1 else 0)
     else:
         for start, n, size in leaves(T, leaf, _at_once(q, L)):
-            mask = shared_mask(pattern, size * L, L, inputs[1].dtype, q.device)
+            mask = shared_mask(pattern, size * L, L, q.dtype, q.device)
             group = [siblings(x, start * L, n, size * L) for x in inputs]
             for total, part in zip(grads, _call(flash_backward, group, scale, mask)):
                 siblings(total, start * L, n, size * L).copy_(part)
@@ -120,7 +143,21 @@ def kronecker_tree_backward(grad: Tensor, q: Tensor, k: Tensor, v: Tensor, out: 
         _add_parts((dq1, dk0, dv0), right[:2] + left[2:4] + right[4:], scale)
         if pattern == "kmt":
             _add_parts((dq0, dk1, dv1), left[:2] + right[2:4] + left[4:], scale)
-    return tuple(grads.pop(0).to(dtype) for _ in range(3))  # the wide ones go one by one
+
+
+def _head_groups(q: Tensor, sum_dtype: torch.dtype) -> list[slice]:
+    """Heads that are worked on together: where sums are wider than inputs, as few as keep all threads of a CPU busy, so
+    that little is wide at a time."""
+    B, H = q.shape[:2]
+    if q.device.type != "cpu" or q.dtype == sum_dtype:
+        return [slice(0, H)]
+    step = min(H, -(-torch.get_num_threads() // B))
+    return [slice(first, first + step) for first in range(0, H, step)]
+
+
+def _in_dtype(x: Tensor, dtype: torch.dtype) -> Tensor:
+    """The tensor itself, or an empty one like it in another dtype."""
+    return x if x.dtype == dtype else _empty_out(x, dtype)
 
 
 def _sum_dtype(dtype: torch.dtype, leaf: int) -> torch.dtype:
