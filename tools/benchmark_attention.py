@@ -31,6 +31,7 @@ from claver_mm.attention import choose_backend, kronecker_attention, may_see  # 
 
 COLOURS = {"published": "#000000", "joint": "#E69F00", "kmt": "#0072B2", "kmct": "#D55E00"}  # Okabe and Ito
 MARKERS = {"published": "s", "joint": "^", "kmt": "o", "kmct": "D"}
+TURN_SECONDS = 0.05
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -110,18 +111,24 @@ def matmul_peak(dtype: str, device: str) -> float:
 
 
 def time_forms(case: dict, patterns: list[str], repeats: int) -> dict[str, list[float]]:
-    """Seconds of each turn, by ``form`` and ``form +backward``; the forms take turns."""
+    """Seconds of a call in each turn, by ``form`` and ``form +backward``; the forms take turns of ``TURN_SECONDS`` at least,
+    so that what one leaves in the caches is not what the next is measured by."""
     inputs, grad = make_inputs(case)
     forms = {name: make_form(name, case)
              for name in ["joint", *patterns, *(f"published {pattern}" for pattern in patterns)]}
     seconds = {name + suffix: [] for suffix in ("", " +backward") for name in forms}
-    for turn in range(repeats + 1):
+    calls = dict.fromkeys(seconds, 1)
+    for turn in range(repeats + 2):  # one to warm up, one to see how long a call takes
         for key, turns in seconds.items():
             name, _, backward = key.partition(" +")
             start = time.perf_counter()
-            run_once(forms[name], inputs, grad, bool(backward))
-            if turn > 0:  # the first one warms up
-                turns.append(time.perf_counter() - start)
+            for _ in range(calls[key]):
+                run_once(forms[name], inputs, grad, bool(backward))
+            taken = time.perf_counter() - start
+            if turn == 1:
+                calls[key] = max(1, round(TURN_SECONDS / taken))
+            elif turn > 1:
+                turns.append(taken / calls[key])
     return seconds
 
 
