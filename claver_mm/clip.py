@@ -17,6 +17,7 @@ from open_clip.model import resize_pos_embed
 from open_clip.transformer import VisionTransformer
 from torch import Tensor, nn
 
+from .language.encoder import encode_texts
 from .temporal import QuickGELU, init_transformer
 
 PAPER_ARCHS = {
@@ -139,9 +140,12 @@ class CLIPHead(nn.Module):
         """Unit embeddings of frames from their class tokens: ``(B, T, L, D) -> (B, T, E)``."""
         return nn.functional.normalize(self.ln_post(tokens[:, :, 0]) @ self.proj, dim=-1)
 
-    def text_features(self, tokens: Tensor) -> Tensor:
-        """Unit embeddings of texts at their end-of-text token: token ids ``(..., context) -> (..., E)``."""
-        features = self.text(tokens.flatten(0, -2))
+    def text_features(self, tokens: Tensor, **how) -> Tensor:
+        """Unit embeddings of texts at their end-of-text token: token ids ``(..., context) -> (..., E)``.
+
+        ``how`` are the arguments of ``claver_mm.language.encode_texts``.
+        """
+        features = encode_texts(self.text, tokens.flatten(0, -2), **how)
         return nn.functional.normalize(features, dim=-1).unflatten(0, tokens.shape[:-1])
 
 
@@ -168,10 +172,15 @@ def tokenize(texts: list[str], arch: Arch) -> Tensor:
             raise ValueError(f"the text tower knows {text_cfg['vocab_size']} tokens, CLIP's tokenizer has "
                              f"{tokenizer.vocab_size}; give token ids instead of strings")
         for text in texts:
-            length = len(tokenizer.encode(text)) + 2
+            length = count_tokens(text)
             if length > context:
                 warnings.warn(f"text of {length} tokens is cut to the context of {context}: {text!r}", stacklevel=2)
     return tokenizer(texts, context_length=context)
+
+
+def count_tokens(text: str) -> int:
+    """Tokens of a text by CLIP's own tokenizer, with its two end markers."""
+    return len(_tokenizer(None).encode(text)) + 2
 
 
 @lru_cache(maxsize=8)

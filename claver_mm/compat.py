@@ -30,6 +30,7 @@ from mmaction.datasets.transforms import ColorJitter
 from mmaction.engine.hooks import VisualizationHook
 from mmaction.registry import HOOKS, TRANSFORMS, VISUALIZERS
 from mmaction.structures import ActionDataSample
+from mmaction.utils import dependency
 from mmaction.visualization import ActionVisualizer
 from mmengine.device import is_cuda_available, is_mlu_available, is_musa_available, is_npu_available
 from mmengine.logging import HistoryBuffer
@@ -40,6 +41,25 @@ from mmengine.runner.amp import autocast
 from mmengine.structures import LabelData
 from numpy._core.multiarray import _reconstruct, scalar
 from torch import Tensor
+
+
+def do_without_vindlu() -> None:
+    """Let ``import mmaction.models`` succeed beside a transformers that VindLU cannot import.
+
+    Condition: MMAction2 means to import VindLU, whose imports transformers 5 no longer offers. Source:
+    ``multimodal/vindlu/modeling_bert.py:44``. VindLU then becomes the placeholder that it is without transformers; its
+    own switch is turned off. Superfluous when VindLU imports these names from where they went.
+    """
+    if not dependency.WITH_MULTIMODAL:
+        return
+    try:
+        from transformers.modeling_utils import (  # noqa: F401
+            apply_chunking_to_forward,
+            find_pruneable_heads_and_indices,
+            prune_linear_layer,
+        )
+    except ImportError:
+        dependency.WITH_MULTIMODAL = False
 
 
 def stub_drn() -> None:
@@ -302,6 +322,7 @@ def mend_visualizer() -> None:
         VISUALIZERS.register_module(name="ActionVisualizer", module=LabelVisualizer, force=True)
 
 
+do_without_vindlu()
 stub_drn()
 mend_color_jitter()
 allow_mmengine_checkpoints()

@@ -4,7 +4,7 @@ The functions before ``__main__`` are acts of a user of the host. Run as a progr
 the stock packages, without ``claver_mm``, and prints what came of each; the tests perform the same acts with
 the workarounds.
 """
-import importlib
+import importlib.util
 import io
 import json
 import os
@@ -19,6 +19,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from mmaction.utils import dependency
 from mmengine.dataset import pseudo_collate
 from mmengine.logging import HistoryBuffer
 from mmengine.model import BaseModel
@@ -34,6 +35,13 @@ CLASSES = ("jump", "run", "walk")
 
 def import_models() -> None:
     import mmaction.models  # noqa: F401
+
+
+def import_vindlu() -> None:
+    import mmaction
+    path = Path(mmaction.__path__[0], "models/multimodal/vindlu/modeling_bert.py")
+    spec = importlib.util.spec_from_file_location("modeling_bert", path)  # alone: its package registers on the way
+    spec.loader.exec_module(importlib.util.module_from_spec(spec))
 
 
 def shift_hue_down() -> None:
@@ -57,6 +65,7 @@ def score_in_bfloat16() -> None:
     drn = SimpleNamespace(DRN=None)  # the stock wheel's first defect would hide this one
     for name in ("mmaction.models.localizers.drn", "mmaction.models.localizers.drn.drn"):
         sys.modules.setdefault(name, drn)
+    dependency.WITH_MULTIMODAL = False  # so would the second
     from mmaction.models.heads import TSNHead
     head = TSNHead(num_classes=3, in_channels=4, loss_cls=dict(type="mmaction.CrossEntropyLoss"))
     losses = head.loss_by_feat(torch.zeros(1, 3, dtype=torch.bfloat16, requires_grad=True), [sample_of_three_classes()])
@@ -115,7 +124,7 @@ def assert_orange(path: str) -> None:
 
 
 STOCK_ACTS = (import_models, shift_hue_down, build_amp_wrapper, draw_a_test_batch, draw_labels,
-              draw_a_folder_of_frames, score_in_bfloat16, launch_on_cpu)
+              draw_a_folder_of_frames, score_in_bfloat16, import_vindlu, launch_on_cpu)
 
 
 def outcome(act, *args) -> str:
@@ -220,6 +229,19 @@ def test_stock_models_lack_drn(stock):
 
 def test_models_import():
     import_models()
+
+
+def test_stock_vindlu_cannot_be_imported_beside_transformers_5(stock):
+    """multimodal/vindlu/modeling_bert.py:44."""
+    pytest.importorskip("transformers", minversion="5")
+    assert_stock_fails(stock, import_vindlu, "ImportError: cannot import name")
+
+
+def test_vindlu_becomes_a_placeholder_beside_transformers_5():
+    pytest.importorskip("transformers", minversion="5")
+    from mmaction.registry import MODELS
+    with pytest.raises(ImportError, match="requires extra multi-modal dependencies"):
+        MODELS.build(dict(type="VindLUVQA"))
 
 
 def test_a_real_drn_is_not_hidden(tmp_path, monkeypatch):

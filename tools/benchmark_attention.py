@@ -111,8 +111,8 @@ def matmul_peak(dtype: str, device: str) -> float:
 
 
 def time_forms(case: dict, patterns: list[str], repeats: int) -> dict[str, list[float]]:
-    """Seconds of a call in each turn, by ``form`` and ``form +backward``; the forms take turns of ``TURN_SECONDS`` at least,
-    so that what one leaves in the caches is not what the next is measured by."""
+    """Seconds of a call in each turn, by ``form`` and ``form +backward``; the forms take turns of ``TURN_SECONDS`` at
+    least, so that what one leaves in the caches is not what the next is measured by."""
     inputs, grad = make_inputs(case)
     forms = {name: make_form(name, case)
              for name in ["joint", *patterns, *(f"published {pattern}" for pattern in patterns)]}

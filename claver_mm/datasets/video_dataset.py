@@ -8,7 +8,7 @@ import torch
 from mmaction.datasets import VideoDataset
 from mmaction.registry import DATASETS
 
-from ..prompts import read_lines
+from ..language.prompts import read_lines
 from ..randomness import drawing_from, mixed_seed
 
 

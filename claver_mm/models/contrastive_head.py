@@ -6,7 +6,7 @@ descriptions of a class, ``K`` of them drawn for one training step.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from mmaction.models.heads import BaseHead
@@ -15,7 +15,9 @@ from mmengine.logging import MessageHub
 from torch import Tensor
 
 from ..clip import Arch, CLIPHead, tokenize, vision_width
-from ..prompts import ACTION_TEMPLATES, class_texts, read_lines
+from ..language.bank import read_bank
+from ..language.encoder import TOKENS_AT_ONCE
+from ..language.prompts import ACTION_TEMPLATES, class_texts, read_lines
 from ..weights import head_weights, load_strict, read_state_dict, refuse_other_sizes, resolve_pretrained
 
 SCORES = ("prob", "similarity")
@@ -30,13 +32,18 @@ class ContrastiveTextHead(BaseHead):
         classes: Class names in label order, as a list or a file with one a line; None where texts are set later by
             ``set_texts``.
         num_classes: ``C``; must agree with ``classes``.
-        templates: Texts with ``{}`` for the class name, as a list or a file.
+        templates: Texts with ``{}`` for the class name, as a list or a file; None for none.
+        bank: Prompt bank with further texts of the classes: a file (``claver_mm.language.read_bank``), or a mapping.
+        kinds: Which kinds of the bank's texts; all where None.
+        per_kind: How many of each kind; all where None.
         pretrained: Weights file or open_clip tag for text tower, ``ln_post``, projection and logit scale, loaded by
             ``init_weights``; that of the backbone.
         num_draws: ``K`` of equation 9; all ``M`` where there are no more.
         frozen_text: Train nothing of the text tower.
         frozen_visual: Train nothing of ``ln_post`` and projection, the image tower's part that lies here.
-        grad_checkpointing: Trade time for activation memory of the text tower.
+        grad_checkpointing: Trade time for activation memory of the text tower: that of one batch of texts remains.
+        tokens_at_once: Tokens of a batch of texts.
+        share_texts: In distributed training each rank encodes its part of the texts of a step.
         score: ``prob``: softmax over classes for each description, mean over descriptions (published code);
             ``similarity``: sum of similarities over descriptions (equation 10).
         draw_seed: Seed of the draws; draw number ``n`` of a run is the same on every rank and after a resume.
@@ -45,13 +52,16 @@ class ContrastiveTextHead(BaseHead):
             similarities).
 
     Raises:
-        ValueError: Class list and ``num_classes`` differ, a template without ``{}``, an unknown ``score``.
-        FileNotFoundError: A file of classes or templates does not exist.
+        ValueError: Class list and ``num_classes`` differ, a template without ``{}``, an unknown ``score``, a bank that
+            has not as many texts for every class, or neither templates nor bank.
+        FileNotFoundError: A file of classes, templates or texts does not exist.
     """
 
     def __init__(self, arch: Arch, classes: str | Sequence[str] | None = None, num_classes: int | None = None,
-                 templates: str | Sequence[str] = ACTION_TEMPLATES, pretrained: str | None = None, num_draws: int = 5,
-                 frozen_text: bool = False, frozen_visual: bool = False, grad_checkpointing: bool = False,
+                 templates: str | Sequence[str] | None = ACTION_TEMPLATES, bank: str | Mapping | None = None,
+                 kinds: Sequence[str] | None = None, per_kind: int | None = None, pretrained: str | None = None,
+                 num_draws: int = 5, frozen_text: bool = False, frozen_visual: bool = False,
+                 grad_checkpointing: bool = False, tokens_at_once: int = TOKENS_AT_ONCE, share_texts: bool = True,
                  score: str = "prob", draw_seed: int = 0, average_clips: str | None = "prob", **kwargs) -> None:
         if score not in SCORES:
             raise ValueError(f"unknown score {score!r}; one of {', '.join(SCORES)}")
@@ -72,16 +82,23 @@ class ContrastiveTextHead(BaseHead):
         self.score = score
         self.draw_seed = draw_seed
         self.clip = CLIPHead(arch)
-        self.clip.text.set_grad_checkpointing(grad_checkpointing)
+        self.encoding = dict(tokens_at_once=tokens_at_once, checkpointing=grad_checkpointing)
+        self.share_texts = share_texts
         self.clip.text.requires_grad_(not frozen_text)
         self.clip.ln_post.requires_grad_(not frozen_visual)
         self.clip.proj.requires_grad_(not frozen_visual)
         self.register_load_state_dict_pre_hook(refuse_other_sizes)
-        self.register_buffer("text_tokens", None, persistent=False)
+        self.text_tokens: Tensor | None = None  # (C, M, context), on the CPU: lengths are read without a GPU's waiting
         self._cached: tuple | None = None
         self._draws = 0
         if names is not None:
-            self.set_texts(class_texts(names, read_lines(templates, "templates")))
+            texts = class_texts(names, read_lines(templates, "templates") if templates else ())
+            if bank is not None:
+                further = read_bank(bank).texts(names, kinds, per_kind)
+                texts = [own + more for own, more in zip(texts, further)]
+            elif not templates:
+                raise ValueError("neither templates nor bank: the classes have no texts")
+            self.set_texts(texts)
             self.class_names = names
 
     def init_weights(self) -> None:
@@ -125,7 +142,7 @@ class ContrastiveTextHead(BaseHead):
             flat = tokenize([text for entry in texts for text in entry], self.arch)
             tokens = flat.unflatten(0, (len(texts), counts[0]))
         self.num_classes, self.class_names = len(tokens), None
-        self.text_tokens = tokens.to(self.clip.logit_scale.device)  # (C, M, context)
+        self.text_tokens = tokens.cpu()
 
     def video_features(self, tokens: Tensor) -> Tensor:
         """Mean over frames of their unit embeddings: ``(B, T, L, D) -> (B, E)``."""
@@ -134,19 +151,23 @@ class ContrastiveTextHead(BaseHead):
     def text_features(self) -> Tensor:
         """Unit embeddings of the texts in play: ``(C, K, E)`` of a draw in training, ``(C, M, E)`` in evaluation.
 
-        In evaluation they are kept, and made anew when texts or weights are not those they were made from.
+        Without gradients, and in training with a frozen text tower, they are kept, and made anew when texts or weights
+        are not those they were made from.
         """
         if self.text_tokens is None:
             raise ValueError("the head has no texts; give classes=... in the config or call set_texts")
-        if self.training:
-            tokens = self.text_tokens[:, self._draw()]
-            with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen_text):
-                return self.clip.text_features(tokens)
-        if torch.is_grad_enabled():
-            return self.clip.text_features(self.text_tokens)
+        draw = self._draw() if self.training else slice(None)
+        if torch.is_grad_enabled() and not (self.training and self.frozen_text):
+            return self.clip.text_features(self.text_tokens[:, draw], share=self.training and self.share_texts,
+                                           **self.encoding)
+        return self._kept_features()[:, draw]
+
+    @torch.no_grad()
+    def _kept_features(self) -> Tensor:
         weights = self._fingerprint()
         if self._cached is None or self._cached[0] != weights or not torch.equal(self._cached[1], self.text_tokens):
-            self._cached = (weights, self.text_tokens.clone(), self.clip.text_features(self.text_tokens))
+            features = self.clip.text_features(self.text_tokens, **self.encoding)
+            self._cached = (weights, self.text_tokens.clone(), features)
         return self._cached[2]
 
     def logits(self, video: Tensor, text: Tensor) -> Tensor:
@@ -177,7 +198,7 @@ class ContrastiveTextHead(BaseHead):
         iteration = MessageHub.get_current_instance().get_info("iter", self._draws)
         self._draws += 1
         generator = torch.Generator().manual_seed((self.draw_seed << 32) + iteration)
-        return torch.randperm(M, generator=generator)[:self.num_draws].to(self.text_tokens.device)
+        return torch.randperm(M, generator=generator)[:self.num_draws]
 
     def _fingerprint(self) -> tuple:
         """The bits of every weight that text features depend on, summed up, and the precision they are made in.
@@ -185,7 +206,7 @@ class ContrastiveTextHead(BaseHead):
         Version counters of tensors would be cheaper, but writes through ``.data`` (EMA hooks) do not move them.
         """
         sums = [_bit_sum(weight.detach()) for weight in (*self.clip.text.parameters(), *self.clip.text.buffers())]
-        device = self.text_tokens.device
+        device = self.clip.logit_scale.device
         precision = torch.get_autocast_dtype(device.type) if torch.is_autocast_enabled(device.type) else None
         return (device, precision, *torch.stack(sums).flatten().tolist())
 

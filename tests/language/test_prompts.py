@@ -4,7 +4,7 @@ from toy import ROOT
 
 from claver_mm.clip import tokenize
 from claver_mm.datasets.motion import MOTION_CLASSES
-from claver_mm.prompts import ACTION_TEMPLATES, class_texts, read_lines, readable
+from claver_mm.language import ACTION_TEMPLATES, class_texts, read_lines, readable
 
 
 @pytest.mark.parametrize("name, text", [

@@ -1,0 +1,7 @@
+"""The language branch: class names, templates, prompt banks and the text side of a training step."""
+from .bank import KINDS, PromptBank, check_bank, read_bank
+from .encoder import encode_texts
+from .prompts import ACTION_TEMPLATES, class_texts, read_lines, readable
+
+__all__ = ["ACTION_TEMPLATES", "KINDS", "PromptBank", "check_bank", "class_texts", "encode_texts", "read_bank",
+           "read_lines", "readable"]

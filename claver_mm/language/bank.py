@@ -1,0 +1,304 @@
+"""Prompt banks: interpretive texts of action classes as data (paper section 3.3), read, checked and chosen from.
+
+Pure: imports nothing of ``mm*``.
+A bank is a file a person can read and correct, one class in one place::
+
+    opening bottle:
+      decomposition:
+        - One hand holds the bottle while the other twists the cap until it comes loose, and lifts it off.
+      synonym:
+        - unscrewing the cap of a bottle
+      body_parts:
+        - Fingers close around the cap and the wrist turns outward.
+
+in YAML, as the same mapping in JSON, or as CSV with the columns ``class``, ``kind`` and ``text``. A class may also have
+its texts as a plain list, or in a CSV without ``kind``: they are of the kind ``text``. A YAML alias (``*name``) gives a
+class the texts of another.
+"""
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+import unicodedata
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import NamedTuple
+
+import yaml
+
+from .prompts import readable
+
+KINDS = ("decomposition", "synonym", "body_parts")
+"""The three kinds of interpretive prompts of the paper."""
+
+
+class Text(NamedTuple):
+    """A text of a bank and the line of the file where it stands; 0 where there is no file."""
+    text: str
+    line: int = 0
+
+
+class Problem(NamedTuple):
+    """Something to mend in a bank."""
+    source: str
+    line: int
+    name: str
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.source}:{self.line}: {self.name}: {self.message}"
+
+
+@dataclass(frozen=True)
+class PromptBank:
+    """Texts of classes, by kind.
+
+    Attributes:
+        source: The file that it was read from, for messages.
+        entries: ``entries[class][kind]`` are the texts.
+        lines: Line of each class in the file.
+    """
+    source: str
+    entries: Mapping[str, Mapping[str, tuple[Text, ...]]]
+    lines: Mapping[str, int]
+
+    @cached_property
+    def kinds(self) -> tuple[str, ...]:
+        """Every kind that occurs, in the order of the first class that has it."""
+        return tuple(dict.fromkeys(kind for entry in self.entries.values() for kind in entry))
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of classes, kinds and texts, whatever file format they came in; hexadecimal."""
+        content = {name: {kind: [text for text, _ in texts] for kind, texts in entry.items()}
+                   for name, entry in self.entries.items()}
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+    @cached_property
+    def _by_readable_name(self) -> dict[str, str]:
+        return {readable(name).casefold(): name for name in self.entries}
+
+    def entry(self, name: str) -> Mapping[str, tuple[Text, ...]] | None:
+        """Texts of a class by kind, looked up by its name, else by its readable form (``BabyCrawling``, ``baby
+        crawling``); None where it has none."""
+        return self.entries.get(name) or self.entries.get(self._by_readable_name.get(readable(name).casefold(), ""))
+
+    def texts(self, classes: Sequence[str], kinds: Sequence[str] | None = None,
+              per_kind: int | None = None) -> list[list[str]]:
+        """The texts of each of ``C`` classes, as many of a kind for one class as for another, kind after kind.
+
+        Args:
+            classes: Class names in label order.
+            kinds: Which kinds, in this order; all where None.
+            per_kind: The first so many texts of each kind; all where None.
+
+        Raises:
+            ValueError: A class that the bank has not, an unknown kind, or too few texts of a kind.
+        """
+        unknown = [kind for kind in kinds or () if kind not in self.kinds]
+        if unknown:
+            raise ValueError(f"{self.source} has no texts of the kind {unknown[0]!r}; it has {', '.join(self.kinds)}")
+        if per_kind is not None and per_kind < 1:
+            raise ValueError(f"per_kind must be at least 1, got {per_kind}; kinds=() takes no text")
+        missing = [name for name in classes if self.entry(name) is None]
+        if missing:
+            some = ", ".join(map(repr, missing[:5])) + (", ..." if len(missing) > 5 else "")
+            raise ValueError(f"{self.source} has no texts for {len(missing)} of {len(classes)} classes: {some}; add "
+                             "them to the bank, or go without it: templates serve any class")
+        entries = [self.entry(name) for name in classes]
+        chosen: list[list[str]] = [[] for _ in classes]
+        for kind in self.kinds if kinds is None else kinds:
+            counts = [len(entry.get(kind, ())) for entry in entries]
+            fewest = min(counts, default=0)
+            if fewest < (per_kind or max(counts, default=0)):
+                name = classes[counts.index(fewest)]
+                raise ValueError(f"{self.source}: class {name!r} has {fewest} texts of the kind {kind!r}, "
+                                 f"{per_kind or max(counts)} are asked for, since every class needs as many; "
+                                 + (f"set per_kind={fewest}" if fewest else f"leave {kind!r} out of kinds")
+                                 + ", or add texts")
+            for texts, entry in zip(chosen, entries):
+                texts.extend(text for text, _ in entry.get(kind, ())[:per_kind])
+        return chosen
+
+
+def read_bank(source: str | Path | Mapping) -> PromptBank:
+    """Read a bank from a file (``.yaml``, ``.json`` or ``.csv``) or from a mapping like the one in such a file.
+
+    Raises:
+        FileNotFoundError: No such file.
+        ValueError: Another suffix, broken syntax, or an entry that is no text; every place is named.
+    """
+    if isinstance(source, Mapping):
+        rows, name = _from_mapping(source), "the bank"
+    else:
+        path, name = Path(source), str(source)
+        readers = {".yaml": _from_yaml, ".yml": _from_yaml, ".json": _from_yaml, ".csv": _from_csv}
+        if path.suffix.lower() not in readers:
+            raise ValueError(f"{path}: a bank is a file in .yaml, .json or .csv")
+        if not path.is_file():
+            raise FileNotFoundError(f"no prompt bank at {path}")
+        try:
+            rows = readers[path.suffix.lower()](path)
+        except (yaml.YAMLError, UnicodeDecodeError, csv.Error) as error:
+            raise ValueError(f"{path} cannot be read: {error}") from error
+    entries: dict[str, dict[str, list[Text]]] = {}
+    lines: dict[str, int] = {}
+    problems = []
+    for row in rows:
+        if isinstance(row, Problem):
+            problems.append(row._replace(source=name))
+            continue
+        line, class_name, kind, text = row
+        lines.setdefault(class_name, line)
+        texts = entries.setdefault(class_name, {}).setdefault(kind, [])
+        if text is not None:
+            texts.append(text)
+    if problems:
+        raise ValueError("\n".join(map(str, problems)))
+    if not entries:
+        raise ValueError(f"{name} holds no class")
+    return PromptBank(name, {class_name: {kind: tuple(texts) for kind, texts in entry.items()}
+                             for class_name, entry in entries.items()}, lines)
+
+
+_Row = tuple[int, str, str, Text | None] | Problem
+
+
+def _from_mapping(bank: Mapping) -> Iterator[_Row]:
+    for name, entry in bank.items():
+        for kind, texts in (entry.items() if isinstance(entry, Mapping) else [("text", entry)]):
+            texts = [texts] if isinstance(texts, str) else texts
+            if not isinstance(texts, Sequence) or not all(isinstance(text, str) for text in texts):
+                yield Problem("", 0, str(name), f"{kind} must be a list of texts, got {texts!r}")
+            else:
+                yield 0, str(name), kind, None
+                yield from ((0, str(name), kind, Text(text)) for text in texts)
+
+
+def _from_yaml(path: Path) -> Iterator[_Row]:
+    """JSON too: YAML contains it. Nodes, not values, since nodes know their lines and keep ``no`` and ``2`` as
+    written."""
+    with path.open(encoding="utf-8-sig") as file:
+        root = yaml.compose(file, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+    if not isinstance(root, yaml.MappingNode):
+        yield Problem("", 1, "the file", "must be a mapping from class names to texts")
+        return
+    seen: dict[str, int] = {}
+    for key, entry in root.value:
+        name, line = key.value, key.start_mark.line + 1
+        if name in seen:
+            yield Problem("", line, name, f"stands in line {seen[name]} already")
+            continue
+        seen[name] = line
+        kinds: set[str] = set()
+        for kind, texts in (_kinds(entry) if isinstance(entry, yaml.MappingNode) else [("text", entry)]):
+            if kind in kinds:
+                yield Problem("", texts.start_mark.line + 1, name, f"{kind} stands there twice")
+                continue
+            kinds.add(kind)
+            yield line, name, kind, None
+            for node in texts.value if isinstance(texts, yaml.SequenceNode) else [texts]:
+                if isinstance(node, yaml.ScalarNode):
+                    yield line, name, kind, Text(node.value, node.start_mark.line + 1)
+                else:
+                    yield Problem("", node.start_mark.line + 1, name,
+                                  f"an entry of {kind} is no text; does it hold ': '? Then put it in quotes")
+
+
+def _kinds(entry: yaml.MappingNode) -> Iterator[tuple[str, yaml.Node]]:
+    return ((key.value, texts) for key, texts in entry.value)
+
+
+def _from_csv(path: Path) -> Iterator[_Row]:
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        reader = csv.DictReader(file)
+        columns = [column.strip() for column in reader.fieldnames or ()]
+        if not {"class", "text"} <= set(columns):
+            yield Problem("", 1, "the head line",
+                          f"must name the columns class, text and, if wanted, kind; got {columns}")
+            return
+        reader.fieldnames = columns
+        for row in reader:
+            name, text = (row["class"] or "").strip(), row["text"]
+            if not name or text is None or None in row:
+                yield Problem("", reader.line_num, name or "?",
+                              "not a class and a text; a text with a comma needs quotes")
+            else:
+                yield reader.line_num, name, (row.get("kind") or "").strip() or "text", Text(text, reader.line_num)
+
+
+def check_bank(bank: PromptBank, class_lists: Mapping[str, Sequence[str]], count_tokens: Callable[[str], int],
+               kinds: Sequence[str] = KINDS, at_least: int = 3, context: int = 77) -> list[Problem]:
+    """Everything to mend in a bank: classes and kinds that miss, uneven counts, and texts that are empty, too long,
+    repeated within or across the classes of a list, or hold odd characters.
+
+    Args:
+        bank: The bank.
+        class_lists: Class names, by the name of the file that lists them, one a line; a class of the bank must be in
+            one.
+        count_tokens: Tokens of a text with its end markers.
+        kinds: Kinds that every class needs.
+        at_least: Texts of each kind that every class needs.
+        context: Tokens that a text may have.
+    """
+    problems: dict[Problem, None] = {}
+
+    def say(line: int, name: str, message: str, source: str = bank.source) -> None:
+        problems[Problem(source, line, name, message)] = None
+
+    known = {readable(name).casefold() for names in class_lists.values() for name in names}
+    for name, line in bank.lines.items():
+        if readable(name).casefold() not in known:
+            say(line, name, f"no class of {', '.join(class_lists)}")
+    for name, entry in bank.entries.items():
+        for kind in kinds:
+            found = len(entry.get(kind, ()))
+            if found < at_least:
+                say(bank.lines[name], name, f"{found} texts of the kind {kind!r}, {at_least} are needed")
+        for kind, texts in entry.items():
+            for text, line in texts:
+                for message in faults(text, count_tokens, context):
+                    say(line, name, f"{kind}: {message}")
+    for source, names in class_lists.items():
+        counts: dict[str, tuple[int, str]] = {}
+        seen: dict[str, tuple[str, int]] = {}
+        for number, name in enumerate(names, start=1):
+            entry = bank.entry(name)
+            if entry is None:
+                say(number, name, f"no texts in {bank.source}", source)
+                continue
+            for kind, texts in entry.items():
+                count, first = counts.setdefault(kind, (len(texts), name))
+                if count != len(texts):
+                    say(texts[0].line if texts else 0, name,
+                        f"{len(texts)} texts of the kind {kind!r}, but {first!r} has {count}")
+                for text, line in texts:
+                    other, before = seen.setdefault(_same(text), (name, line))
+                    if (other, before) != (name, line):
+                        say(line, name, f"{kind}: {text!r} stands in line {before} ({other}) already")
+    return sorted(problems, key=lambda problem: (problem.source != bank.source, problem.line))
+
+
+def faults(text: str, count_tokens: Callable[[str], int], context: int = 77) -> list[str]:
+    """What is wrong with a text taken alone; empty where nothing is."""
+    if not text.strip():
+        return ["an empty text"]
+    found = []
+    odd = sorted({char for char in text if unicodedata.category(char)[0] in "CZ" and char != " "
+                  or unicodedata.category(char) in ("So", "Sk")})
+    if odd:
+        found.append(f"odd characters {', '.join(f'U+{ord(char):04X}' for char in odd)} in {text!r}")
+    if text != " ".join(text.split()) and not odd:
+        found.append(f"white space to spare in {text!r}")
+    tokens = count_tokens(text)
+    if tokens > context:
+        found.append(f"{tokens} tokens, {context} fit: {text!r}")
+    return found
+
+
+def _same(text: str) -> str:
+    """What two texts share that differ in nothing but case, punctuation and spaces."""
+    return " ".join("".join(char if char.isalnum() else " " for char in text.casefold()).split())
