@@ -17,3 +17,6 @@ except ImportError as error:
 else:
     from . import compat  # isort: skip  # noqa: F401  before anything else of the host
     from . import datasets, engine, models  # noqa: F401
+    from .recognizer import Recognizer  # noqa: F401
+
+    __all__ += ["Recognizer"]

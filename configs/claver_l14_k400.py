@@ -4,5 +4,5 @@ _base_ = ["_base_/models/claver.py", "_base_/datasets/kinetics400_8x224.py",
 model = dict(
     backbone=dict(arch="L/14", grad_checkpointing=True),
     neck=dict(arch="L/14"),
-    cls_head=dict(arch="L/14", classes=_base_.class_list, grad_checkpointing=True))
+    cls_head=dict(arch="L/14", classes=_base_.class_list, bank=_base_.prompt_bank, grad_checkpointing=True))
 train_dataloader = dict(batch_size=4)

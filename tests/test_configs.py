@@ -5,7 +5,7 @@ import pytest
 import torch
 from mmaction.registry import MODELS
 from mmengine.config import Config
-from toy import ROOT, scalars, toy_config
+from toy import ROOT, TINY, scalars, toy_config
 
 from claver_mm.engine.launch import build_runner
 
@@ -68,10 +68,18 @@ def test_every_file_that_a_config_names_is_there(name):
     """The description files that the published configs name do not exist."""
     cfg = Config.fromfile(ROOT / "configs" / f"{name}.py")
     for node in (cfg.model.cls_head, *(cfg[f"{split}_dataloader"].dataset for split in ("train", "val", "test"))):
-        for key in ("classes", "templates"):
+        for key in ("classes", "templates", "bank"):
             if isinstance(node.get(key), str):
                 with open(node[key]) as file:
                     assert file.read().strip()
+
+
+@pytest.mark.parametrize("name", [name for name in CLAVER if "motion" not in name])
+def test_claver_is_trained_on_interpretive_prompts(name):
+    cfg = Config.fromfile(ROOT / "configs" / f"{name}.py")
+    head = dict(cfg.model.cls_head, arch=TINY, pretrained=None)
+    with pytest.warns(UserWarning, match="is cut to the context of 24"):
+        assert MODELS.build(head).text_tokens.shape == (400, 12 + 3 * 4, 24)
 
 
 def test_configs_work_from_any_folder(tmp_path, monkeypatch):

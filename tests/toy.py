@@ -5,6 +5,8 @@ from pathlib import Path
 
 from mmengine.config import Config
 
+from claver_mm.language import KINDS
+
 ROOT = Path(__file__).resolve().parents[1]
 TINY = dict(
     embed_dim=32, quick_gelu=True,
@@ -28,6 +30,10 @@ def toy_config(name: str, videos: Path, work_dir: Path, **changes) -> Config:
     _shrink(cfg.model, {400: 8})
     if "classes" in cfg.model.cls_head:
         cfg.model.cls_head.classes = str(videos / "classes.txt")
+    if cfg.model.cls_head.get("bank"):
+        names = (videos / "classes.txt").read_text().splitlines()
+        cfg.model.cls_head.bank = {name: {kind: [f"{name}, {kind} {i}" for i in range(4)] for kind in KINDS}
+                                   for name in names}
     for split, lines in (("train", "train"), ("val", "val"), ("test", "val")):
         loader = cfg[f"{split}_dataloader"]
         loader.update(batch_size=8 if split == "train" else 2, num_workers=0, persistent_workers=False)

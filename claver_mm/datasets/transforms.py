@@ -4,7 +4,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-from mmaction.datasets.transforms import DecordDecode, DecordInit
+from mmaction.datasets.transforms import ArrayDecode, DecordDecode, DecordInit
 from mmaction.registry import TRANSFORMS
 from mmcv.transforms import BaseTransform
 
@@ -15,7 +15,7 @@ class UnreadableVideo(RuntimeError):
 
 @TRANSFORMS.register_module()
 class OpenVideo(DecordInit):
-    """``DecordInit`` whose errors name the video.
+    """``DecordInit`` whose errors name the video, and which lets frames in memory pass (key ``array``).
 
     Raises:
         FileNotFoundError: The video does not exist.
@@ -24,6 +24,8 @@ class OpenVideo(DecordInit):
 
     def transform(self, results: dict) -> dict:
         """See ``DecordInit``."""
+        if "array" in results:
+            return dict(results, total_frames=len(results["array"]))
         path = results["filename"]
         if self.io_backend == "disk" and not Path(path).is_file():
             raise FileNotFoundError(f"no video at {path}; check data_prefix and the annotation list")
@@ -38,7 +40,7 @@ class OpenVideo(DecordInit):
 
 @TRANSFORMS.register_module()
 class DecodeFrames(DecordDecode):
-    """``DecordDecode`` whose errors name the video.
+    """``DecordDecode`` whose errors name the video; picks from frames in memory where there are some (key ``array``).
 
     Raises:
         UnreadableVideo: decord cannot decode the frames that were asked for.
@@ -46,6 +48,8 @@ class DecodeFrames(DecordDecode):
 
     def transform(self, results: dict) -> dict:
         """See ``DecordDecode``."""
+        if "array" in results:
+            return ArrayDecode().transform(results)
         try:
             return super().transform(results)
         except Exception as error:

@@ -36,6 +36,10 @@ def test_the_motion_classes_are_those_of_the_generator():
     assert read_lines(ROOT / "prompts/classes/motion.txt", "classes") == list(MOTION_CLASSES)
 
 
+def test_the_templates_of_the_configs_are_those_of_the_code():
+    assert read_lines(ROOT / "prompts/templates.txt", "templates") == list(ACTION_TEMPLATES)
+
+
 def test_templates_must_have_a_place_for_the_name():
     with pytest.raises(ValueError, match="template 'a video' must hold"):
         class_texts(["jumping"], ["a video"])

@@ -1,5 +1,6 @@
 # Lists and folders as MMAction2 prepares them (its tools/data/kinetics); a leaf adds the pipelines.
 class_list = "{{ fileDirname }}/../../../prompts/classes/kinetics400.txt"
+prompt_bank = "{{ fileDirname }}/../../../prompts/kinetics.yaml"
 data_root = "data/kinetics400"
 
 train_dataloader = dict(

@@ -1,0 +1,175 @@
+"""Any video, any labels: a trained config as one object.
+
+    from claver_mm import Recognizer
+    recognizer = Recognizer("configs/claver_b16_k400.py", "epoch_60.pth")
+    print(recognizer.recognize("video.mp4", ["juggling", "diving", "reading a book"])[0])
+"""
+from __future__ import annotations
+
+import copy
+import logging
+import warnings
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from mmaction.registry import MODELS
+from mmengine.config import Config
+from mmengine.dataset import Compose, pseudo_collate
+from mmengine.registry import init_default_scope
+from torch import Tensor
+
+from .datasets.transforms import OpenVideo
+from .language.bank import PromptBank, read_bank
+from .language.prompts import ACTION_TEMPLATES, class_texts, read_lines
+from .models.contrastive_head import ContrastiveTextHead
+from .weights import load_strict, read_state_dict
+
+Video = str | Path | np.ndarray | Tensor | Sequence
+Labels = str | Path | PromptBank | Mapping | Sequence[str]
+BANK_SUFFIXES = (".yaml", ".yml", ".json", ".csv")
+
+
+class Recognition(NamedTuple):
+    """A label and its probability among the labels that it was ranked with."""
+    label: str
+    score: float
+
+
+class Recognizer:
+    """Ranks labels for videos, with the test pipeline (views and all) of a config.
+
+    Args:
+        config: Config file of a recogniser with a ``ContrastiveTextHead``, or the config.
+        checkpoint: Its weights, complete. Without: the pretrained weights that the config names, and a warning, since
+            the temporal part is then random.
+        device: ``cuda`` where there is one, else ``cpu``, when None.
+
+    Raises:
+        FileNotFoundError: A file does not exist.
+        ValueError: The head takes no texts.
+        claver_mm.weights.WeightsDoNotFit: The checkpoint is not of this model.
+    """
+
+    def __init__(self, config: str | Path | Config, checkpoint: str | Path | None = None,
+                 device: str | torch.device | None = None) -> None:
+        if not isinstance(config, Config):
+            if not Path(config).is_file():
+                raise FileNotFoundError(f"no config at {config}")
+            config = Config.fromfile(config)
+        init_default_scope(config.get("default_scope", "mmaction"))
+        self.model = MODELS.build(copy.deepcopy(config.model))
+        self.head = self.model.cls_head
+        if not isinstance(self.head, ContrastiveTextHead):
+            raise ValueError(f"labels need a ContrastiveTextHead, the config has a {type(self.head).__name__}; use "
+                             "mmaction.apis.inference_recognizer for a fixed list of classes")
+        if checkpoint is None:
+            warnings.warn("no checkpoint: the temporal part of the model, and whatever else the config loads no "
+                          "weights for, is random; its scores mean nothing", stacklevel=2)
+            logging.disable(logging.INFO)  # the host logs a line for every single parameter
+            try:
+                self.model.init_weights()
+            finally:
+                logging.disable(logging.NOTSET)
+        else:
+            load_strict(self.model, read_state_dict(checkpoint), str(checkpoint))
+        self.head.average_clips = "prob"
+        self.model.to(device or ("cuda" if torch.cuda.is_available() else "cpu")).eval()
+        self._steps = Compose(copy.deepcopy(config.test_dataloader.dataset.pipeline))
+        self._own = (self.head.class_names, self.head.text_tokens)
+
+    def recognize(self, video: Video, labels: Labels | None = None, *, extra: Sequence[str] = (),
+                  templates: Sequence[str] = ACTION_TEMPLATES, top: int | None = None,
+                  batch_size: int = 1) -> list[Recognition] | list[list[Recognition]]:
+        """Labels of a video from the likeliest on; a list of such lists for a list of videos.
+
+        Args:
+            video: A path, RGB frames ``(T, h, w, 3)`` in uint8 as an array or tensor, or a list of frames; or a list of
+                any of these.
+            labels: Names; or a prompt bank, read or as a file or mapping; or a ``.txt`` file with one name a line. None
+                for the config's own classes and texts.
+            extra: Texts that are ranked beside the labels, each taken word for word (appendix F of the paper).
+            templates: Put around the names of ``labels``; the bank's texts stand beside them.
+            top: Only so many.
+            batch_size: Videos that go through the model together.
+
+        Raises:
+            FileNotFoundError: No such video or file of labels.
+            claver_mm.datasets.UnreadableVideo: A video that cannot be decoded; the message names it.
+            ValueError: Frames of another shape or dtype, no labels, or one that stands twice.
+        """
+        if batch_size < 1 or (top is not None and top < 1):
+            raise ValueError(f"batch_size and top must be at least 1, got {batch_size} and {top}")
+        names = self._set_labels(labels, list(extra), templates)
+        several = isinstance(video, list | tuple) and not _is_frame(video[0] if video else None)
+        inputs = [_as_input(one) for one in (video if several else [video])]
+        if not inputs:
+            raise ValueError("no video was given")
+        in_memory = any("array" in one for one in inputs)
+        if in_memory and not any(isinstance(step, OpenVideo) for step in self._steps.transforms):
+            raise ValueError("frames in memory need a test pipeline that begins with OpenVideo and DecodeFrames")
+        ranked = []
+        for first in range(0, len(inputs), batch_size):
+            batch = pseudo_collate([self._steps(one) for one in inputs[first:first + batch_size]])
+            with torch.no_grad():
+                samples = self.model.test_step(batch)
+            for scores in (sample.pred_score for sample in samples):
+                order = scores.argsort(descending=True, stable=True)[:top].tolist()
+                ranked.append([Recognition(names[i], scores[i].item()) for i in order])
+        return ranked if several else ranked[0]
+
+    def _set_labels(self, labels: Labels | None, extra: list[str], templates: Sequence[str]) -> list[str]:
+        """Give the head its texts; the labels in their order."""
+        if labels is None:
+            names, tokens = self._own
+            if names is None:
+                raise ValueError("the config names no classes; give labels")
+            if not extra:
+                self.head.set_texts(tokens)
+                self.head.class_names = names
+                return names
+            self.head.set_texts(extra)
+            repeated = self.head.text_tokens.expand(-1, tokens.shape[1], -1)
+            self.head.set_texts(torch.cat([tokens, repeated]))
+        else:
+            names, texts = _texts(labels, templates)
+            self.head.set_texts(texts + [[text] * len(texts[0]) for text in extra])
+        return read_lines([*names, *extra], "labels")
+
+
+def _texts(labels: Labels, templates: Sequence[str]) -> tuple[list[str], list[list[str]]]:
+    if isinstance(labels, str | Path):
+        suffix = Path(labels).suffix.lower()
+        if suffix not in (*BANK_SUFFIXES, ".txt"):
+            raise ValueError(f"labels={str(labels)!r} is one string; give a list of names, or a file in .txt or "
+                             f"{', '.join(BANK_SUFFIXES)}")
+        labels = read_lines(labels, "labels") if suffix == ".txt" else read_bank(labels)
+    if isinstance(labels, Mapping):
+        labels = read_bank(labels)
+    if isinstance(labels, PromptBank):
+        names = list(labels.entries)
+        return names, [own + more for own, more in zip(class_texts(names, templates), labels.texts(names))]
+    names = read_lines(list(labels), "labels")
+    return names, class_texts(names, templates)
+
+
+def _is_frame(x: object) -> bool:
+    """Whether a list that begins with this is one video, frame by frame."""
+    return getattr(x, "ndim", None) == 3 or hasattr(x, "convert")  # an array, or an image of Pillow
+
+
+def _as_input(video: Video) -> dict:
+    """What the test pipeline takes."""
+    if isinstance(video, str | Path):
+        return dict(filename=str(video), label=-1, start_index=0, modality="RGB")
+    if isinstance(video, list | tuple):
+        shapes = {np.shape(frame) for frame in video}
+        if len(shapes) != 1:
+            raise ValueError(f"the frames of a video must have one shape, got {sorted(shapes)}")
+        video = np.stack([np.asarray(frame) for frame in video])
+    array = video.cpu().numpy() if isinstance(video, Tensor) else np.asarray(video)
+    if array.ndim != 4 or array.shape[-1] != 3 or array.dtype != np.uint8 or not array.size:
+        raise ValueError(f"a video in memory must be uint8 RGB frames (T, h, w, 3), got {array.dtype} {array.shape}")
+    return dict(array=array, filename="frames in memory", label=-1, start_index=0, modality="RGB")
