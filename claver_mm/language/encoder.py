@@ -74,8 +74,7 @@ def text_lengths(tower: nn.Module, tokens: Tensor) -> Tensor:
     All of them, unless the tower is causal, has no class token at the end, and is read at the end-of-text token.
     """
     pool = getattr(tower, "pool_type", None)
-    causal = (getattr(tower, "attn_mask", None) is not None and getattr(tower, "cls_emb", None) is None
-              and not getattr(tower, "use_pad_mask", False))
+    causal = getattr(tower, "attn_mask", None) is not None and getattr(tower, "cls_emb", None) is None
     if causal and pool == "argmax":
         return tokens.argmax(dim=1) + 1
     if causal and pool == "eos":

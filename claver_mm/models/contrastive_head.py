@@ -96,7 +96,7 @@ class ContrastiveTextHead(BaseHead):
             if bank is not None:
                 further = read_bank(bank).texts(names, kinds, per_kind)
                 texts = [own + more for own, more in zip(texts, further)]
-            elif not templates:
+            if not texts[0]:
                 raise ValueError("neither templates nor bank: the classes have no texts")
             self.set_texts(texts)
             self.class_names = names

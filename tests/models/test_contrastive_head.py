@@ -7,6 +7,8 @@ from mmengine.logging import MessageHub
 from torch.nn.functional import cross_entropy, one_hot
 from toy import TINY
 
+from claver_mm.clip import tokenize
+
 CLASSES = ["jumping", "running", "swimming", "reading"]
 
 
@@ -182,6 +184,48 @@ def test_frozen_parts_have_no_gradients():
     assert not model.clip.text.training
 
 
+def test_a_frozen_text_tower_is_encoded_once_for_all_training_steps():
+    model = head(frozen_text=True).train()
+    shapes = []
+    model.clip.text.register_forward_pre_hook(lambda _, args: shapes.append(args[0].shape))
+    hub = MessageHub.get_current_instance()
+    for iteration in range(3):
+        hub.update_info("iter", iteration)
+        features = model.text_features()
+        expected = model._kept_features()[:, model._draw()]
+        assert torch.equal(features, expected) and not features.requires_grad
+        if iteration == 0:
+            once = len(shapes)
+    assert len(shapes) == once > 0
+    model.load_state_dict(head().state_dict())
+    model.text_features()
+    assert len(shapes) == 2 * once
+
+
+def test_a_training_step_encodes_the_drawn_texts_alone_and_no_further_than_they_go():
+    model = head(num_draws=2).train()
+    shapes = []
+    model.clip.text.register_forward_pre_hook(lambda _, args: shapes.append(args[0].shape))
+    model.text_features()
+    assert sum(count for count, _ in shapes) == 2 * len(CLASSES)
+    assert all(length < 24 for _, length in shapes)
+
+
+BANK = {name: {"synonym": [f"{name} {i}" for i in range(3)], "body_parts": [f"legs {name}"] * 2} for name in CLASSES}
+
+
+@pytest.mark.parametrize("how, M", [
+    (dict(), 12 + 5), (dict(templates=None), 5), (dict(templates=["{}"], kinds=["synonym"]), 4),
+    (dict(templates=None, kinds=["body_parts", "synonym"], per_kind=1), 2), (dict(kinds=()), 12)])
+def test_a_bank_and_templates_together_are_the_texts(how, M):
+    assert head(bank=BANK, **how).text_tokens.shape == (4, M, 24)
+
+
+def test_texts_stand_template_first_then_kind_by_kind():
+    model = head(bank=BANK, templates=["a {}"], kinds=["body_parts", "synonym"], per_kind=1)
+    assert torch.equal(model.text_tokens[1], tokenize(["a running", "legs running", "running 0"], TINY))
+
+
 def test_texts_may_be_of_any_number_of_classes():
     model = head().eval()
     model.set_texts(["a", "b"])
@@ -203,6 +247,9 @@ def test_token_ids_are_taken_as_texts():
     (dict(templates=["a video"]), "must hold '{}' exactly once"),
     (dict(score="max"), "unknown score 'max'"),
     (dict(num_draws=0), "num_draws must be at least 1"),
+    (dict(templates=None), "neither templates nor bank: the classes have no texts"),
+    (dict(templates=None, bank=BANK, kinds=()), "the classes have no texts"),
+    (dict(bank={"jumping": ["up"]}), "the bank has no texts for 3 of 4 classes: 'running', 'swimming', 'reading'"),
 ])
 def test_bad_settings_are_named(kwargs, says):
     with pytest.raises(ValueError, match=says):

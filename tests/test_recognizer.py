@@ -1,0 +1,188 @@
+"""Any video, any labels."""
+import json
+import subprocess
+import sys
+
+import decord
+import numpy as np
+import pytest
+import torch
+from mmengine.config import Config
+from PIL import Image
+from toy import ROOT, toy_config
+
+from claver_mm import Recognizer
+from claver_mm.datasets import UnreadableVideo
+from claver_mm.language import read_bank
+from claver_mm.weights import WeightsDoNotFit
+
+LABELS = ["arm wrestling", "diving", "reading", "chess", "juggling", "running", "sleeping", "cooking", "singing",
+          "skiing"]
+
+
+@pytest.fixture(scope="module")
+def config(motion_videos, tmp_path_factory) -> Config:
+    return toy_config("claver_motion", motion_videos, tmp_path_factory.mktemp("recognizer"))
+
+
+@pytest.fixture(scope="module")
+def recognizer(config) -> Recognizer:
+    torch.manual_seed(0)
+    with pytest.warns(UserWarning, match="no checkpoint.*random"):
+        return Recognizer(config, device="cpu")
+
+
+@pytest.fixture(scope="module")
+def video(motion_videos) -> str:
+    return str(motion_videos / (motion_videos / "val.txt").read_text().split()[0])
+
+
+def frames_of(path: str) -> np.ndarray:
+    return decord.VideoReader(path)[:].asnumpy()
+
+
+def scores(ranked) -> list[float]:
+    return [score for _, score in ranked]
+
+
+def test_a_real_video_is_ranked_among_ten_labels_twice_alike(recognizer, clips):
+    ranked = recognizer.recognize(clips / "arm_wrestling.mp4", LABELS)
+    assert {label for label, _ in ranked} == set(LABELS)
+    assert scores(ranked) == sorted(scores(ranked), reverse=True)
+    assert sum(scores(ranked)) == pytest.approx(1)
+    assert recognizer.recognize(clips / "arm_wrestling.mp4", LABELS) == ranked
+    assert recognizer.recognize(clips / "arm_wrestling.mp4", LABELS, top=3) == ranked[:3]
+
+
+def test_a_path_an_array_a_tensor_and_a_list_of_frames_are_the_same_video(recognizer, video):
+    expected = recognizer.recognize(video, LABELS)
+    array = frames_of(video)
+    for same in (array, torch.from_numpy(array), list(array), [Image.fromarray(frame) for frame in array]):
+        assert recognizer.recognize(same, LABELS) == expected
+
+
+@pytest.mark.parametrize("batch_size", [1, 2, 5])
+def test_many_videos_are_ranked_as_each_alone(recognizer, motion_videos, batch_size):
+    lines = (motion_videos / "val.txt").read_text().splitlines()[:3]
+    videos = [str(motion_videos / line.split()[0]) for line in lines]
+    videos[1] = frames_of(videos[1])
+    together = recognizer.recognize(videos, LABELS, batch_size=batch_size)
+    for one, ranked in zip(videos, together, strict=True):
+        alone = recognizer.recognize(one, LABELS)
+        assert [label for label, _ in alone] == [label for label, _ in ranked]
+        assert scores(ranked) == pytest.approx(scores(alone), abs=1e-5)
+
+
+def test_without_labels_the_classes_of_the_config_are_ranked(recognizer, video, motion_videos):
+    before = recognizer.recognize(video)
+    assert {label for label, _ in before} == set((motion_videos / "classes.txt").read_text().splitlines())
+    recognizer.recognize(video, ["a", "b"])
+    assert recognizer.recognize(video) == before
+
+
+@pytest.mark.parametrize("suffix", [".yaml", ".json", ".csv", ".txt", "mapping", "bank"])
+def test_labels_may_be_a_bank(recognizer, video, tmp_path, suffix):
+    bank = {"jumping": ["leaping up", "hopping"], "brush_hair": ["combing", "stroking hair with a brush"]}
+    if suffix == ".csv":
+        text = "class,text\n" + "".join(f"{name},{text}\n" for name, texts in bank.items() for text in texts)
+    else:
+        text = "\n".join(bank) if suffix == ".txt" else json.dumps(bank)
+    labels = bank if suffix == "mapping" else read_bank(bank) if suffix == "bank" else tmp_path / f"labels{suffix}"
+    if suffix.startswith("."):
+        labels.write_text(text)
+    ranked = recognizer.recognize(video, labels)
+    assert {label for label, _ in ranked} == set(bank)
+    expected = recognizer.recognize(video, list(bank) if suffix == ".txt" else bank)
+    assert ranked == expected
+
+
+def test_extra_texts_are_ranked_beside_the_labels_word_for_word(recognizer, video):
+    """Appendix F of the paper."""
+    extra = "a cartoon kangaroo disco dances"
+    for labels in (["jumping", "running"], None):
+        ranked = recognizer.recognize(video, labels, extra=[extra])
+        assert extra in [label for label, _ in ranked]
+        assert sum(scores(ranked)) == pytest.approx(1)
+        without = recognizer.recognize(video, labels)
+        assert len(ranked) == len(without) + 1
+    single = recognizer.recognize(video, ["jumping", extra], templates=["{}"])
+    beside = recognizer.recognize(video, ["jumping"], extra=[extra], templates=["{}"])
+    assert dict(beside) == pytest.approx(dict(single), abs=1e-6)
+
+
+def test_a_text_that_is_too_long_is_cut_with_a_warning_that_names_it(recognizer, video):
+    with pytest.warns(UserWarning, match="is cut to the context of 24: 'walk walk"):
+        recognizer.recognize(video, ["walk " * 50, "run"], templates=["{}"])
+
+
+def test_a_checkpoint_is_loaded_whole_or_refused(recognizer, config, video, tmp_path):
+    torch.save(dict(state_dict=recognizer.model.state_dict()), tmp_path / "whole.pth")
+    loaded = Recognizer(config, tmp_path / "whole.pth", device="cpu")
+    assert loaded.recognize(video, LABELS) == recognizer.recognize(video, LABELS)
+    partly = recognizer.model.state_dict()
+    partly.pop("neck.transformer.temporal_embedding")
+    torch.save(dict(state_dict=partly), tmp_path / "partly.pth")
+    with pytest.raises(WeightsDoNotFit, match="partly.pth does not fit the model; missing: neck.transformer.temporal"):
+        Recognizer(config, tmp_path / "partly.pth")
+    with pytest.raises(FileNotFoundError, match="nowhere.pth"):
+        Recognizer(config, tmp_path / "nowhere.pth")
+
+
+@pytest.mark.parametrize("video, says", [
+    (np.zeros((4, 8, 8, 3), np.float32), r"must be uint8 RGB frames \(T, h, w, 3\), got float32 \(4, 8, 8, 3\)"),
+    (np.zeros((4, 3, 8, 8), np.uint8), r"got uint8 \(4, 3, 8, 8\)"),
+    (np.zeros((0, 8, 8, 3), np.uint8), r"got uint8 \(0, 8, 8, 3\)"),
+    ([np.zeros((8, 8, 3), np.uint8), np.zeros((9, 8, 3), np.uint8)], "frames of a video must have one shape"),
+    ([], "no video was given"),
+])
+def test_frames_that_are_no_video_are_named(recognizer, video, says):
+    with pytest.raises(ValueError, match=says):
+        recognizer.recognize(video, LABELS)
+
+
+@pytest.mark.parametrize("labels, says", [
+    ("running", "labels='running' is one string; give a list of names, or a file"),
+    ([], "no labels"), (["a", "a"], "'a' stands"), (["a", " "], "empty"),
+])
+def test_labels_that_cannot_be_ranked_are_named(recognizer, video, labels, says):
+    with pytest.raises(ValueError, match=says):
+        recognizer.recognize(video, labels)
+
+
+def test_videos_that_cannot_be_read_are_named(recognizer, clips):
+    with pytest.raises(UnreadableVideo, match="corrupted.mp4"):
+        recognizer.recognize(clips / "corrupted.mp4", LABELS)
+    with pytest.raises(FileNotFoundError, match="no video at .*nowhere.mp4"):
+        recognizer.recognize("nowhere.mp4", LABELS)
+
+
+def test_a_head_without_texts_is_refused(config):
+    fixed = config.copy()
+    fixed.model = dict(type="Recognizer3D", backbone=dict(type="CLIPBackbone", arch=config.arch),
+                       cls_head=dict(type="I3DHead", num_classes=8, in_channels=64))
+    with pytest.raises(ValueError, match="labels need a ContrastiveTextHead, the config has a I3DHead"):
+        Recognizer(fixed)
+
+
+def run_tool(*args) -> subprocess.CompletedProcess:
+    return subprocess.run([sys.executable, str(ROOT / "tools/recognize.py"), *map(str, args), "--device", "cpu",
+                           "--config", str(ROOT / "configs/claver_motion.py")], capture_output=True, text=True)
+
+
+def test_the_tool_prints_a_table_and_goes_on_after_a_video_it_cannot_read(video, tmp_path):
+    (tmp_path / "broken.mp4").write_bytes(b"no video")
+    result = run_tool(tmp_path / "broken.mp4", video, "--labels", *LABELS, "--top", 3)
+    assert result.returncode == 1 and "broken.mp4 cannot be opened" in result.stderr
+    lines = [line for line in result.stdout.splitlines() if line.startswith("  ")]
+    assert len(lines) == 3 and all("%" in line for line in lines)
+    assert video in result.stdout.splitlines()
+
+
+def test_the_tool_prints_json_for_labels_from_a_file(video, tmp_path):
+    (tmp_path / "labels.txt").write_text("\n".join(LABELS))
+    result = run_tool(video, "--labels-file", tmp_path / "labels.txt", "--extra", "a dog sneezes", "--json",
+                      "--top", 11)
+    record = json.loads(result.stdout.splitlines()[-1])
+    assert result.returncode == 0 and record["video"] == video
+    assert {entry["label"] for entry in record["labels"]} == {*LABELS, "a dog sneezes"}
+    assert sum(entry["score"] for entry in record["labels"]) == pytest.approx(1)
