@@ -147,7 +147,7 @@ class KroneckerTransformer(nn.Module):
         self.class_tokens_only = class_tokens_only
         self.interpolate = interpolate
         self.temporal_embedding = nn.Parameter(torch.zeros(1, num_frames, width))
-        rates = torch.linspace(0, drop_path, depth).tolist()
+        rates = torch.linspace(0, drop_path, depth, device="cpu").tolist()
         self.resblocks = nn.ModuleList(
             KroneckerBlock(width, heads, pattern, mlp_ratio, rate, act_layer) for rate in rates)
         self.register_load_state_dict_pre_hook(_fit_temporal_embedding)

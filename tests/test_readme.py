@@ -2,6 +2,7 @@
 import re
 
 import torch
+from mmaction.registry import MODELS
 from test_weights import PublishedCLAVER
 from toy import ROOT, TINY, toy_config
 
@@ -19,6 +20,17 @@ def test_the_library_example_runs(motion_videos, tmp_path, monkeypatch):
     assert names["feats"].shape == (1, 8, 1, 64)
     assert names["frame_features"].shape == (1, 8, 32)
     assert names["logits"].shape == (1, 1, 2)
+
+
+def test_the_three_lines_recognise_a_video(motion_videos, tmp_path, monkeypatch, capsys):
+    code = next(block for block in re.findall(r"```python\n(.*?)```", README, re.S) if "Recognizer(" in block)
+    cfg = toy_config("claver_b16_k400", motion_videos, tmp_path / "unused")
+    cfg.dump(tmp_path / "toy.py")
+    torch.save(MODELS.build(cfg.model).state_dict(), tmp_path / "epoch_60.pth")
+    video = motion_videos / (motion_videos / "val.txt").read_text().split()[0]
+    monkeypatch.chdir(tmp_path)
+    exec(code.replace("configs/claver_b16_k400.py", "toy.py").replace("video.mp4", str(video)), {})
+    assert "Recognition(label=" in capsys.readouterr().out
 
 
 def test_every_file_that_the_readme_names_is_there():

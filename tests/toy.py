@@ -27,7 +27,7 @@ def toy_config(name: str, videos: Path, work_dir: Path, **changes) -> Config:
     for part in (cfg.model.backbone, cfg.model.cls_head):
         if "pretrained" in part:
             part.pretrained = None
-    _shrink(cfg.model, {400: 8})
+    _shrink(cfg.model, dict.fromkeys((400, 600, 101, 51), 8))
     if "classes" in cfg.model.cls_head:
         cfg.model.cls_head.classes = str(videos / "classes.txt")
     if cfg.model.cls_head.get("bank"):
@@ -42,7 +42,8 @@ def toy_config(name: str, videos: Path, work_dir: Path, **changes) -> Config:
             loader.dataset.classes = str(videos / "classes.txt")
         for step in loader.dataset.pipeline:
             _shrink(step, SIZES)
-    cfg.train_cfg.max_epochs = 1
+    cfg.train_cfg.update(max_epochs=1, val_begin=1, val_interval=1)
+    cfg.load_from = None
     cfg.default_hooks.logger.interval = 1
     cfg.work_dir = str(work_dir)
     cfg.merge_from_dict(changes)

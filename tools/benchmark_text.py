@@ -1,16 +1,17 @@
 #!/usr/bin/env python
 """Time of the text side: plain, as CLIP encodes texts, against cut, bucketed and kept, as ratios of one run.
 
-plain: every text 77 tokens long. ours: equal texts once, batches of texts of similar length, cut behind their longest. A
-training step draws the same 5 of the texts of each class, forward and backward; the loss is the cross-entropy of a random
-video against the classes. Both go through the tower in batches that are computed again in the backward pass, since the
-activations of 2,000 texts do not fit a small machine. An evaluation with the features kept is measured against encoding
-them for every batch of videos; the check that they are not stale is included.
+plain: every text 77 tokens long. ours: equal texts once, batches of texts of similar length, cut behind their longest.
+A training step draws the same 5 of the texts of each class, forward and backward; the loss is the cross-entropy of a
+random video against the classes. Both go through the tower in batches that are computed again in the backward pass,
+since the activations of 2,000 texts do not fit a small machine. An evaluation with the features kept is measured
+against encoding them for every batch of videos; the check that they are not stale is included.
 """
 from __future__ import annotations
 
 import argparse
 import copy
+import ctypes
 import json
 import statistics
 import sys
@@ -26,7 +27,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from claver_mm.clip import CLIPHead, tokenize
-from claver_mm.language import class_texts, encode_texts, read_bank, read_lines
+from claver_mm.language import ACTION_TEMPLATES, class_texts, encode_texts, read_bank, read_lines
 from claver_mm.models import ContrastiveTextHead
 
 
@@ -36,12 +37,20 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--arch", default="B/16")
     parser.add_argument("--classes", type=Path, default=ROOT / "prompts/classes/kinetics400.txt")
     parser.add_argument("--bank", type=Path, default=ROOT / "prompts/kinetics.yaml")
+    parser.add_argument("--no-templates", action="store_true", help="the bank's texts alone, which are longer")
     parser.add_argument("--draws", type=int, default=5)
     parser.add_argument("--tokens-at-once", type=int, default=7700, help="tokens of a batch of either form")
     parser.add_argument("--threads", type=int, default=2, help="CPU threads")
     parser.add_argument("--repeats", type=int, default=1, help="turns of each form; one takes minutes on a CPU")
     parser.add_argument("--out", type=Path, default=Path("work_dirs/benchmark_text"))
     return parser.parse_args()
+
+
+def keep_the_heap_small() -> None:
+    """Have glibc give large blocks back at once; else small tensors between them pin gigabytes that nothing uses."""
+    if sys.platform == "linux":
+        mmap_threshold, one_mib = -3, 1 << 20
+        ctypes.CDLL(None).mallopt(mmap_threshold, one_mib)
 
 
 def seconds(function: Callable, device: str) -> float:
@@ -62,7 +71,8 @@ def text_loss(features: Tensor, classes: int) -> Tensor:
 
 def plain(tower: nn.Module, tokens: Tensor, at_once: int) -> Tensor:
     """Features of texts of 77 tokens, ``at_once`` tokens in a call."""
-    return torch.cat([checkpoint(tower, part, use_reentrant=False) for part in tokens.split(at_once // tokens.shape[1])])
+    parts = tokens.split(at_once // tokens.shape[1])
+    return torch.cat([checkpoint(tower, part, use_reentrant=False) for part in parts])
 
 
 def ours(tower: nn.Module, tokens: Tensor, at_once: int) -> Tensor:
@@ -87,10 +97,12 @@ def largest_difference(a: nn.Module, b: nn.Module) -> float:
 
 def main() -> None:
     options = parse_arguments()
+    keep_the_heap_small()
     torch.set_num_threads(options.threads)
     torch.manual_seed(0)
     names = read_lines(options.classes, "classes")
-    texts = [own + more for own, more in zip(class_texts(names), read_bank(options.bank).texts(names))]
+    templates = () if options.no_templates else ACTION_TEMPLATES
+    texts = [own + more for own, more in zip(class_texts(names, templates), read_bank(options.bank).texts(names))]
     C, M = len(texts), len(texts[0])
     tower = CLIPHead(options.arch).text.to(options.device)
     twin = copy.deepcopy(tower)
@@ -108,21 +120,24 @@ def main() -> None:
               f"gradients differ by {largest_difference(twin, tower):.1e} of their largest", flush=True)
     step_ratio = statistics.median(a / b for a, b in turns)
 
-    head = ContrastiveTextHead(options.arch, classes=names, bank=str(options.bank)).to(options.device).eval()
+    head = ContrastiveTextHead(options.arch, classes=names, bank=str(options.bank), templates=templates)
+    head.to(options.device).eval()
     flat = tokens.flatten(0, 1).to(options.device)
     with torch.no_grad():
-        naive = seconds(lambda: [head.clip.text(part) for part in flat.split(options.tokens_at_once // flat.shape[1])], options.device)
+        parts = flat.split(options.tokens_at_once // flat.shape[1])
+        naive = seconds(lambda: [head.clip.text(part) for part in parts], options.device)
         first = seconds(head.text_features, options.device)
         kept = statistics.median(seconds(head.text_features, options.device) for _ in range(5))
     rows = {"training step, forward and backward, plain over ours": step_ratio,
             "evaluation, all texts anew: plain over ours": naive / first,
             "evaluation, each further batch of videos: plain over kept": naive / kept}
-    table = "\n".join(["| what | times |", "|---|---|", *(f"| {what} | {ratio:.2f} |" for what, ratio in rows.items())])
+    table = "\n".join(["| what | times |", "|---|---|",
+                       *(f"| {what} | {ratio:.2f} |" for what, ratio in rows.items())])
     print(table)
     options.out.mkdir(parents=True, exist_ok=True)
     where = torch.cuda.get_device_name() if options.device == "cuda" else f"CPU, {options.threads} threads"
-    record = dict(torch=torch.__version__, device=where, arch=options.arch, step_seconds=turns, naive=naive, first=first,
-                  kept=kept, ratios=rows)
+    record = dict(torch=torch.__version__, device=where, arch=options.arch, step_seconds=turns, naive=naive,
+                  first=first, kept=kept, ratios=rows)
     (options.out / "text.json").write_text(json.dumps(record, indent=1))
     (options.out / "text.md").write_text(table + "\n")
 

@@ -20,6 +20,8 @@ from __future__ import annotations
 import csv
 import hashlib
 import json
+import math
+import os
 import unicodedata
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -141,7 +143,7 @@ def read_bank(source: str | Path | Mapping) -> PromptBank:
         if not path.is_file():
             raise FileNotFoundError(f"no prompt bank at {path}")
         try:
-            rows = readers[path.suffix.lower()](path)
+            rows = list(readers[path.suffix.lower()](path))
         except (yaml.YAMLError, UnicodeDecodeError, csv.Error) as error:
             raise ValueError(f"{path} cannot be read: {error}") from error
     entries: dict[str, dict[str, list[Text]]] = {}
@@ -162,6 +164,31 @@ def read_bank(source: str | Path | Mapping) -> PromptBank:
         raise ValueError(f"{name} holds no class")
     return PromptBank(name, {class_name: {kind: tuple(texts) for kind, texts in entry.items()}
                              for class_name, entry in entries.items()}, lines)
+
+
+class _Dumper(yaml.SafeDumper):
+    def increase_indent(self, flow: bool = False, indentless: bool = False) -> None:
+        super().increase_indent(flow, False)  # else texts stand right below their kind
+
+
+# line ends other than \n, which PyYAML writes as they are and reads as spaces, are kept by double quotes
+_Dumper.add_representer(str, lambda dumper, text: dumper.represent_scalar(
+    "tag:yaml.org,2002:str", text, None if text.isprintable() else '"'))
+
+
+def write_bank(texts: Mapping[str, Mapping[str, Sequence[str]]], path: str | Path) -> None:
+    """Write texts by class and kind as YAML, one text a line; a file at ``path`` is replaced at once or not at all."""
+    path = Path(path)
+    if path.suffix.lower() not in (".yaml", ".yml"):
+        raise ValueError(f"{path}: a bank is written in .yaml")
+    content = {name: {kind: list(some) for kind, some in entry.items()} for name, entry in texts.items()}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_name(f"{path.name}.unfinished")
+    with unfinished.open("w", encoding="utf-8", newline="\n") as file:
+        yaml.dump(content, file, _Dumper, allow_unicode=True, sort_keys=False, width=math.inf)
+        file.flush()
+        os.fsync(file.fileno())
+    unfinished.replace(path)
 
 
 _Row = tuple[int, str, str, Text | None] | Problem
@@ -276,7 +303,7 @@ def check_bank(bank: PromptBank, class_lists: Mapping[str, Sequence[str]], count
                     say(texts[0].line if texts else 0, name,
                         f"{len(texts)} texts of the kind {kind!r}, but {first!r} has {count}")
                 for text, line in texts:
-                    other, before = seen.setdefault(_same(text), (name, line))
+                    other, before = seen.setdefault(bare(text), (name, line))
                     if (other, before) != (name, line):
                         say(line, name, f"{kind}: {text!r} stands in line {before} ({other}) already")
     return sorted(problems, key=lambda problem: (problem.source != bank.source, problem.line))
@@ -299,6 +326,6 @@ def faults(text: str, count_tokens: Callable[[str], int], context: int = 77) -> 
     return found
 
 
-def _same(text: str) -> str:
-    """What two texts share that differ in nothing but case, punctuation and spaces."""
+def bare(text: str) -> str:
+    """A text without case, punctuation and spaces to spare; two texts that share it say the same."""
     return " ".join("".join(char if char.isalnum() else " " for char in text.casefold()).split())

@@ -13,15 +13,15 @@ import re
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import asdict, dataclass, field
-from itertools import islice
 from pathlib import Path
+from typing import NamedTuple
 
 from tqdm import tqdm
 
-from .bank import KINDS, faults
+from .bank import KINDS, bare, faults
 from .instruction import COMMANDS, Wanted, ask
 from .prompts import readable
 
@@ -33,7 +33,7 @@ class BadReply(RuntimeError):
 
 
 class CannotGoOn(RuntimeError):
-    """The server refuses in a way that asking again does not change: key, address, model or parameters."""
+    """Asking again does not help: the server refuses key, address, model or parameters, or is silent for long."""
 
 
 @dataclass(frozen=True)
@@ -65,17 +65,20 @@ class Report:
 def clean(answer: str) -> str:
     """An answer without what models like to put around it: thoughts, labels, list marks, quotation marks."""
     answer = re.sub(r"<think>.*?</think>", "", answer, flags=re.DOTALL).strip()
-    answer = re.sub(r"^(?:text|answer)\s*:\s*|^(?:[-*]|\d+[.)])\s+", "", answer, flags=re.IGNORECASE)
-    pairs = ('""', "''", "\u201c\u201d")
-    while len(answer) > 1 and answer[0] + answer[-1] in pairs:
-        answer = answer[1:-1].strip()
+    answer = re.sub(r"[^\S\n]+", " ", answer)
+    before = None
+    while answer != before:
+        before = answer
+        answer = re.sub(r"^(?:text|answer)\s*:\s*|^(?:[-*]|\d+[.)])\s+", "", answer, flags=re.IGNORECASE)
+        if len(answer) > 1 and answer[0] + answer[-1] in ('""', "''", "\u201c\u201d"):
+            answer = answer[1:-1].strip()
     return answer
 
 
 def broken_rule(text: str, wanted: Wanted, messages: list[dict[str, str]], taken: set[str],
                 count_tokens: Callable[[str], int]) -> str | None:
     """The rule that a text breaks, or None."""
-    if not text:
+    if not bare(text):
         return "empty"
     if "\n" in text:
         return "several lines"
@@ -87,7 +90,7 @@ def broken_rule(text: str, wanted: Wanted, messages: list[dict[str, str]], taken
     asked = " ".join(message["content"] for message in messages).casefold()
     if lowered.strip(". ") == readable(wanted.name).casefold() or lowered.strip(". ") in asked:
         return "echo of the prompt"
-    return "repeated" if lowered in taken else None
+    return "repeated" if bare(text) in taken else None
 
 
 class Cache:
@@ -103,16 +106,18 @@ class Cache:
         self.texts: dict[str, str] = {}
         path.parent.mkdir(parents=True, exist_ok=True)
         content = path.read_bytes() if path.exists() else b""
-        whole = content[:content.rfind(b"\n") + 1]
-        for number, line in enumerate(whole.splitlines(), start=1):
+        *lines, last = content.split(b"\n")
+        if not last.startswith(b'{"key": "'[:len(last)]):  # nothing that a killed run could have left
+            lines.append(last)
+        for number, line in enumerate(lines, start=1):
             try:
                 record = json.loads(line)
-                self.texts[record["key"]] = record["text"]
-            except (ValueError, KeyError, TypeError) as error:
+                self.texts[record["key"]] = record["text"].strip()
+            except (ValueError, KeyError, TypeError, AttributeError) as error:
                 raise ValueError(f"{path}, line {number} is no record of this cache; move the file away, or mend the "
                                  f"line: {line[:80]!r}") from error
         self._file = path.open("ab")
-        self._file.truncate(len(whole))
+        self._file.truncate(len(content) - len(last))
 
     def key(self, wanted: Wanted, messages: list[dict[str, str]]) -> str:
         """What an answer depends on: model, sampling, messages, and the number of the sample."""
@@ -132,8 +137,15 @@ class Cache:
         self._file.close()
 
 
-Write = Callable[[list[dict[str, str]], int], tuple[str, int]]
-"""Messages and a seed -> answer, and how many requests had to be sent again for it."""
+class Answer(NamedTuple):
+    """What a model wrote."""
+    text: str
+    retries: int = 0  # requests that had to be sent again for it
+    whole: bool = True  # it ended before max_tokens
+
+
+Write = Callable[[list[dict[str, str]], int], Answer]
+"""Messages and a seed -> answer."""
 
 
 def openai_writer(sampling: Sampling, base_url: str | None = None, timeout: float = 60, max_retries: int = 5) -> Write:
@@ -154,20 +166,24 @@ def openai_writer(sampling: Sampling, base_url: str | None = None, timeout: floa
     except openai.OpenAIError as error:
         raise CannotGoOn(str(error)) from error
 
-    def write(messages: list[dict[str, str]], seed: int) -> tuple[str, int]:
+    def write(messages: list[dict[str, str]], seed: int) -> Answer:
         try:
             raw = client.chat.completions.with_raw_response.create(
                 model=sampling.model, messages=messages, temperature=sampling.temperature, top_p=sampling.top_p,
                 max_tokens=sampling.max_tokens, seed=seed)
-            reply = raw.parse()
-        except (openai.RateLimitError, openai.InternalServerError, openai.APIConnectionError,
-                openai.APIResponseValidationError, json.JSONDecodeError) as error:
-            raise BadReply(f"{type(error).__name__}: {error}") from error
+        except openai.APIConnectionError as error:
+            raise BadReply(f"{base_url or 'the server'}: {error}") from error
         except openai.APIStatusError as error:
-            raise CannotGoOn(f"the server answers {error.status_code}: {error.message}") from error
-        if not getattr(reply, "choices", None):
-            raise BadReply(f"no chat completion: {str(reply)[:80]!r}")
-        return reply.choices[0].message.content or "", raw.retries_taken
+            told = error.body.get("message") if isinstance(error.body, dict) else None
+            message = f"the server answers {error.status_code}: {' '.join(str(told or error.message).split())[:200]}"
+            passes = error.status_code in (408, 409, 429) or error.status_code >= 500
+            raise (BadReply if passes and error.code != "insufficient_quota" else CannotGoOn)(message) from error
+        try:
+            choice = raw.parse().choices[0]
+            text = (choice.message.content or "").strip()
+        except (ValueError, AttributeError, LookupError, TypeError, openai.APIError) as error:
+            raise BadReply(f"no chat completion: {raw.http_response.text[:80]!r}") from error
+        return Answer(text, raw.retries_taken, choice.finish_reason != "length")
 
     return write
 
@@ -177,29 +193,39 @@ def local_writer(sampling: Sampling, device: str | None = None) -> Write:
 
     Raises:
         ModuleNotFoundError: ``transformers`` is not installed.
+        CannotGoOn: No such model, or the device cannot take it.
     """
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
-    tokenizer = AutoTokenizer.from_pretrained(sampling.model)
-    model = AutoModelForCausalLM.from_pretrained(sampling.model).eval()
-    model.to(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    lock = threading.Lock()  # one model, one random state
+    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(sampling.model)
+        model = AutoModelForCausalLM.from_pretrained(sampling.model).eval().to(device)
+    except (OSError, ValueError, RuntimeError, AssertionError) as error:
+        raise CannotGoOn(f"the model {sampling.model} cannot be run on {device!r}: {error}") from error
+    padding = tokenizer.eos_token_id if tokenizer.pad_token_id is None else tokenizer.pad_token_id
+    lock = threading.Lock()  # one model, one tokenizer, one random state
 
-    def write(messages: list[dict[str, str]], seed: int) -> tuple[str, int]:
-        if tokenizer.chat_template:
-            inputs = tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_tensors="pt",
-                                                   return_dict=True)
-        else:
-            inputs = tokenizer("\n".join(message["content"] for message in messages), return_tensors="pt")
+    def write(messages: list[dict[str, str]], seed: int) -> Answer:
         with lock, torch.inference_mode():
-            torch.manual_seed(seed)
+            if tokenizer.chat_template:
+                inputs = tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_tensors="pt",
+                                                       return_dict=True)
+            else:
+                inputs = tokenizer("\n".join(message["content"] for message in messages), return_tensors="pt")
             inputs = inputs.to(model.device)
+            torch.manual_seed(seed)
+            # top_k=0: else transformers keeps the 50 likeliest tokens, unasked
             output = model.generate(**inputs, do_sample=True, temperature=sampling.temperature, top_p=sampling.top_p,
-                                    max_new_tokens=sampling.max_tokens,
-                                    pad_token_id=tokenizer.pad_token_id or tokenizer.eos_token_id)
-        answer = tokenizer.decode(output[0, inputs["input_ids"].shape[1]:], skip_special_tokens=True)
+                                    top_k=0, max_new_tokens=sampling.max_tokens, pad_token_id=padding)
+            tokens = output[0, inputs["input_ids"].shape[1]:]
+            answer = tokenizer.decode(tokens, skip_special_tokens=True).strip()
+        whole = len(tokens) < sampling.max_tokens
+        if tokenizer.chat_template:
+            return Answer(answer, whole=whole)
         # a model without a chat format goes on with the pattern of the examples; the first line is its answer
-        return (answer if tokenizer.chat_template else answer.strip().split("\n")[0]), 0
+        first, *more = answer.split("\n")
+        return Answer(first, whole=whole or bool(more))
 
     return write
 
@@ -225,7 +251,7 @@ def generate(classes: Sequence[str], write: Write, cache: Cache, count_tokens: C
 
     Raises:
         ValueError: Unknown kind.
-        CannotGoOn: The server refuses; what was written is in the cache.
+        CannotGoOn: The server refuses, or has not answered for long; what was written is in the cache.
     """
     unknown = [kind for kind in kinds if kind not in COMMANDS]
     if unknown:
@@ -234,35 +260,47 @@ def generate(classes: Sequence[str], write: Write, cache: Cache, count_tokens: C
     texts: dict[Wanted, str] = {}
     report = Report()
     taken: set[str] = set()
-    lock = threading.Lock()
+    lock, stop = threading.Lock(), threading.Event()
+    silent, patience = 0, max(workers, 8) * attempts  # requests in a row without an answer: seen, and borne
+    asked = {(name, kind): ask(Wanted(name, kind, 0), classes) for name in classes for kind in kinds}
     todo = []
     for item in wanted:
-        messages = ask(item, classes)
+        messages = asked[item.name, item.kind]
         key = cache.key(item, messages)
         if key in cache.texts:
             texts[item] = cache.texts[key]
-            taken.add(texts[item].casefold())
+            taken.add(bare(texts[item]))
             report.cached += 1
         else:
             todo.append((item, messages, key))
 
     def one(item: Wanted, messages: list[dict[str, str]], key: str) -> None:
-        why = ""
+        nonlocal silent
+        why, delay = "", 0.0
         for attempt in range(attempts):
+            if stop.wait(delay):
+                return
             try:
-                answer, retries = write(messages, 1000 * item.sample + attempt)
+                answer = write(messages, 1000 * item.sample + attempt)
+            except CannotGoOn:
+                stop.set()
+                raise
             except BadReply as error:
-                why = str(error)
+                why, delay = str(error), 2 * delay or pause
                 with lock:
                     report.refused["no answer"] += 1
-                time.sleep(pause * 2 ** attempt)
+                    silent += 1
+                    if silent >= patience:
+                        stop.set()
+                        raise CannotGoOn(f"{silent} requests in a row without an answer; {why}") from error
                 continue
-            text = clean(answer)
+            text, delay = clean(answer.text), 0.0
             with lock:
-                report.retries += retries
-                rule = broken_rule(text, item, messages, taken, count_tokens)
+                silent = 0
+                report.retries += answer.retries
+                rule = broken_rule(text, item, messages, taken, count_tokens) if answer.whole else "cut at max_tokens"
                 if rule is None:
-                    taken.add(text.casefold())
+                    taken.add(bare(text))
                     texts[item] = text
                     report.written += 1
                 else:
@@ -274,24 +312,15 @@ def generate(classes: Sequence[str], write: Write, cache: Cache, count_tokens: C
         with lock:
             report.failed[item] = why
 
-    with tqdm(total=len(wanted), initial=report.cached, unit="text", desc="texts") as progress, \
-            ThreadPoolExecutor(workers) as pool:
-        for done in _at_most(2 * workers, (lambda job=job: pool.submit(one, *job) for job in todo), pool):
-            done.result()
-            progress.update()
+    pool = ThreadPoolExecutor(workers)
+    try:
+        with tqdm(total=len(wanted), initial=report.cached, unit="text", desc="texts") as progress:
+            for done in as_completed([pool.submit(one, *job) for job in todo]):
+                done.result()
+                progress.update()
+    finally:
+        stop.set()
+        pool.shutdown(wait=False, cancel_futures=True)  # who stops a run does not wait for requests under way
     bank = {name: {kind: [texts[item] for sample in range(per_kind) if (item := Wanted(name, kind, sample)) in texts]
                    for kind in kinds} for name in classes}
     return bank, report
-
-
-def _at_most(limit: int, submits: Iterator[Callable[[], Future]], pool: ThreadPoolExecutor) -> Iterator[Future]:
-    """Futures as they end, never more than ``limit`` begun, so that a stop leaves no queue behind."""
-    running = {submit() for submit in islice(submits, limit)}
-    try:
-        while running:
-            done, running = wait(running, return_when=FIRST_COMPLETED)
-            running |= {submit() for submit in islice(submits, len(done))}
-            yield from done
-    except BaseException:
-        pool.shutdown(wait=False, cancel_futures=True)
-        raise

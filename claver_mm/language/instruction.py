@@ -4,6 +4,7 @@ Pure: imports nothing of ``mm*``.
 """
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -62,10 +63,14 @@ class Wanted(NamedTuple):
 
 
 def ask(wanted: Wanted, classes: Sequence[str]) -> list[dict[str, str]]:
-    """The messages of a request: command, examples, concept, and the classes that share a word with it."""
+    """The messages of a request: command, examples, concept, and the classes that share a word with it, those first
+    that share a rare one: "playing guitar" is nearer to "strumming guitar" than to "playing chess"."""
     name = readable(wanted.name)
-    words = set(name.split())
-    neighbours = [readable(other) for other in classes if other != wanted.name and words & set(readable(other).split())]
+    words = {readable(other): set(readable(other).split()) for other in classes}
+    number = Counter(word for entry in words.values() for word in entry)
+    shared = {other: entry & set(name.split()) for other, entry in words.items() if other != name}
+    neighbours = sorted((other for other in shared if shared[other]),
+                        key=lambda other: min(number[word] for word in shared[other]))
     examples = "\n".join(f"Action: {action}\nText: {text}" for action, text in EXAMPLES[wanted.kind].items())
     apart = f"\nKeep it apart from: {', '.join(neighbours[:12])}." if neighbours else ""
     return [{"role": "system", "content": f"{COMMANDS[wanted.kind]} {RULES}"},

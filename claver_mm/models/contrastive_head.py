@@ -13,6 +13,7 @@ from mmaction.models.heads import BaseHead
 from mmaction.registry import MODELS
 from mmengine.logging import MessageHub
 from torch import Tensor
+from torch.distributed.tensor import DTensor
 
 from ..clip import Arch, CLIPHead, tokenize, vision_width
 from ..language.bank import read_bank
@@ -21,6 +22,7 @@ from ..language.prompts import ACTION_TEMPLATES, class_texts, read_lines
 from ..weights import head_weights, load_strict, read_state_dict, refuse_other_sizes, resolve_pretrained
 
 SCORES = ("prob", "similarity")
+POOLS = ("class_token", "mean")
 
 
 @MODELS.register_module()
@@ -44,6 +46,8 @@ class ContrastiveTextHead(BaseHead):
         grad_checkpointing: Trade time for activation memory of the text tower: that of one batch of texts remains.
         tokens_at_once: Tokens of a batch of texts.
         share_texts: In distributed training each rank encodes its part of the texts of a step.
+        pool: What stands for a frame: its class token, or the mean over its tokens, which patterns without exchange
+            between tokens of a frame need (``pipeline``, paper section 3.2).
         score: ``prob``: softmax over classes for each description, mean over descriptions (published code);
             ``similarity``: sum of similarities over descriptions (equation 10).
         draw_seed: Seed of the draws; draw number ``n`` of a run is the same on every rank and after a resume.
@@ -62,9 +66,12 @@ class ContrastiveTextHead(BaseHead):
                  kinds: Sequence[str] | None = None, per_kind: int | None = None, pretrained: str | None = None,
                  num_draws: int = 5, frozen_text: bool = False, frozen_visual: bool = False,
                  grad_checkpointing: bool = False, tokens_at_once: int = TOKENS_AT_ONCE, share_texts: bool = True,
-                 score: str = "prob", draw_seed: int = 0, average_clips: str | None = "prob", **kwargs) -> None:
+                 pool: str = "class_token", score: str = "prob", draw_seed: int = 0,
+                 average_clips: str | None = "prob", **kwargs) -> None:
         if score not in SCORES:
             raise ValueError(f"unknown score {score!r}; one of {', '.join(SCORES)}")
+        if pool not in POOLS:
+            raise ValueError(f"unknown pool {pool!r}; one of {', '.join(POOLS)}")
         if num_draws < 1:
             raise ValueError(f"num_draws must be at least 1, got {num_draws}")
         names = None if classes is None else read_lines(classes, "classes")
@@ -76,9 +83,11 @@ class ContrastiveTextHead(BaseHead):
                          average_clips=average_clips, **kwargs)
         self.arch = arch
         self.class_names: list[str] | None = None
+        self.text_source: dict = {}  # what a run's record says of its texts
         self.pretrained = pretrained
         self.num_draws = num_draws
         self.frozen_text = frozen_text
+        self.pool = pool
         self.score = score
         self.draw_seed = draw_seed
         self.clip = CLIPHead(arch)
@@ -93,13 +102,18 @@ class ContrastiveTextHead(BaseHead):
         self._draws = 0
         if names is not None:
             texts = class_texts(names, read_lines(templates, "templates") if templates else ())
+            source: dict = dict(templates=len(texts[0]))
             if bank is not None:
-                further = read_bank(bank).texts(names, kinds, per_kind)
+                bank = read_bank(bank)
+                further = bank.texts(names, kinds, per_kind)
                 texts = [own + more for own, more in zip(texts, further)]
+                chosen = bank.kinds if kinds is None else kinds
+                source.update(bank=bank.source, bank_sha256=bank.digest,
+                              kinds={kind: len(bank.texts(names, [kind], per_kind)[0]) for kind in chosen})
             if not texts[0]:
                 raise ValueError("neither templates nor bank: the classes have no texts")
             self.set_texts(texts)
-            self.class_names = names
+            self.class_names, self.text_source = names, source
 
     def init_weights(self) -> None:
         """Load the pretrained weights; a run does not go on without them."""
@@ -142,10 +156,20 @@ class ContrastiveTextHead(BaseHead):
             flat = tokenize([text for entry in texts for text in entry], self.arch)
             tokens = flat.unflatten(0, (len(texts), counts[0]))
         self.num_classes, self.class_names = len(tokens), None
+        self.text_source = dict(set_by="set_texts")
         self.text_tokens = tokens.cpu()
 
     def video_features(self, tokens: Tensor) -> Tensor:
-        """Mean over frames of their unit embeddings: ``(B, T, L, D) -> (B, E)``."""
+        """Mean over frames of their unit embeddings: ``(B, T, L, D) -> (B, E)``.
+
+        Raises:
+            ValueError: The mean over tokens is asked for, but the neck hands on class tokens alone.
+        """
+        if self.pool == "mean":
+            if tokens.shape[2] == 1:
+                raise ValueError("pool='mean' reads all tokens, the neck gives class tokens alone; set "
+                                 "class_tokens_only=False on the neck")
+            tokens = tokens.mean(dim=2, keepdim=True)
         return self.clip.frame_features(tokens).mean(dim=1)
 
     def text_features(self) -> Tensor:
@@ -205,10 +229,16 @@ class ContrastiveTextHead(BaseHead):
 
         Version counters of tensors would be cheaper, but writes through ``.data`` (EMA hooks) do not move them.
         """
-        sums = [_bit_sum(weight.detach()) for weight in (*self.clip.text.parameters(), *self.clip.text.buffers())]
+        weights = [weight.detach() for weight in (*self.clip.text.parameters(), *self.clip.text.buffers())]
+        sharded = any(isinstance(weight, DTensor) for weight in weights)  # then each rank sums up its part
+        sums = torch.stack([_bit_sum(weight.to_local() if isinstance(weight, DTensor) else weight)
+                            for weight in weights])
+        if sharded:
+            sums *= torch.distributed.get_rank() + 1
+            torch.distributed.all_reduce(sums)
         device = self.clip.logit_scale.device
         precision = torch.get_autocast_dtype(device.type) if torch.is_autocast_enabled(device.type) else None
-        return (device, precision, *torch.stack(sums).flatten().tolist())
+        return (device, precision, *sums.flatten().tolist())
 
 
 def _bit_sum(x: Tensor) -> Tensor:

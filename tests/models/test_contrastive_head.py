@@ -122,6 +122,17 @@ def test_logits_are_scaled_cosines_of_the_mean_unit_frame():
         assert torch.allclose(model(feats)[:, 0], model.clip.logit_scale.exp() * video @ text.T, atol=1e-5)
 
 
+def test_a_frame_may_be_the_mean_of_its_tokens():
+    model, feats = head(pool="mean").eval(), torch.randn(2, 3, 17, 64)
+    averaged = feats.mean(2, keepdim=True)
+    with torch.no_grad():
+        frames = model.clip.ln_post(averaged[:, :, 0]) @ model.clip.proj
+        expected = torch.nn.functional.normalize(frames, dim=-1).mean(1)
+        assert torch.allclose(model.video_features(feats), expected, atol=1e-6)
+    with pytest.raises(ValueError, match="the neck gives class tokens alone; set class_tokens_only=False"):
+        model.video_features(feats[:, :, :1])
+
+
 def test_evaluation_encodes_texts_once(monkeypatch):
     model = head().eval()
     calls = []
@@ -246,6 +257,7 @@ def test_token_ids_are_taken_as_texts():
     (dict(num_classes=5), "names 4 classes, but num_classes=5"),
     (dict(templates=["a video"]), "must hold '{}' exactly once"),
     (dict(score="max"), "unknown score 'max'"),
+    (dict(pool="max"), "unknown pool 'max'"),
     (dict(num_draws=0), "num_draws must be at least 1"),
     (dict(templates=None), "neither templates nor bank: the classes have no texts"),
     (dict(templates=None, bank=BANK, kinds=()), "the classes have no texts"),

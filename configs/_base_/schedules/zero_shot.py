@@ -1,0 +1,6 @@
+# Table 14, zero-shot: 20 epochs on Kinetics-400, total batch 128.
+_base_ = ["fully_supervised.py"]
+
+train_cfg = dict(max_epochs=20)
+param_scheduler = _base_.param_scheduler
+param_scheduler[1].end = 20

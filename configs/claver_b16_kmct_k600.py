@@ -1,0 +1,3 @@
+_base_ = ["claver_b16_k600.py"]
+
+model = dict(neck=dict(type="KMCTNeck"))

@@ -1,0 +1,3 @@
+_base_ = ["claver_l14_k600.py"]
+
+model = dict(neck=dict(type="KMCTNeck"))

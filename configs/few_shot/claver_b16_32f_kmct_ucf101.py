@@ -1,0 +1,4 @@
+_base_ = ["claver_b16_32f_ucf101.py"]
+
+model = dict(neck=dict(type="KMCTNeck"))
+load_from = "work_dirs/zero_shot/claver_b16_32f_kmct_k400/epoch_20.pth"
