@@ -1,60 +1,131 @@
 """Pipeline steps beside those of MMAction2."""
 from __future__ import annotations
 
-from pathlib import Path
+import logging
+from collections.abc import Sequence
+from functools import partial
 
+import cv2
+import mmengine.fileio
 import numpy as np
-from mmaction.datasets.transforms import ArrayDecode, DecordDecode, DecordInit
+from mmaction.datasets.transforms import ArrayDecode, ColorJitter
 from mmaction.registry import TRANSFORMS
 from mmcv.transforms import BaseTransform
+from mmengine.logging import print_log
 
-
-class UnreadableVideo(RuntimeError):
-    """A video that cannot be decoded; the message names its path."""
+from .decode import check_decoders, open_video
+from .shards import UnreadableVideo, locate_video
 
 
 @TRANSFORMS.register_module()
-class OpenVideo(DecordInit):
-    """``DecordInit`` whose errors name the video, and which lets frames in memory pass (key ``array``).
+class OpenVideo(BaseTransform):
+    """Opens a video file, or a member of a tar shard (``shard.tar/member.mp4``); frames in memory (``array``) pass.
+
+    Required key: ``filename``. Added keys: ``video_reader``, ``total_frames``, ``avg_fps``.
+
+    Args:
+        decoders: ``decord`` and ``pyav`` in the order in which they are tried. ``pyav`` first is faster on H.264, with
+            the same pixels (``docs/benchmarks.md``). A video that falls to the second one is logged.
+        loop_filter: See ``PyAVReader``; False needs ``pyav`` first.
+        backend_args: Storage other than the disk, as in ``mmengine.fileio.get``.
 
     Raises:
-        FileNotFoundError: The video does not exist.
-        UnreadableVideo: decord cannot open it, or it holds no frame.
+        FileNotFoundError: The video, its shard or the member does not exist.
+        UnreadableVideo: No decoder can open it, or it holds no frame.
+        ValueError, ImportError: Decoders that cannot be had.
     """
 
+    def __init__(self, decoders: Sequence[str] = ("decord", "pyav"), loop_filter: bool = True,
+                 backend_args: dict | None = None) -> None:
+        self.decoders = check_decoders(decoders, loop_filter)
+        self.loop_filter = loop_filter
+        self.backend_args = backend_args
+
     def transform(self, results: dict) -> dict:
-        """See ``DecordInit``."""
+        """See class."""
         if "array" in results:
             return dict(results, total_frames=len(results["array"]))
         path = results["filename"]
-        if self.io_backend == "disk" and not Path(path).is_file():
-            raise FileNotFoundError(f"no video at {path}; check data_prefix and the annotation list")
-        try:
-            results = super().transform(results)
-        except Exception as error:
-            raise UnreadableVideo(f"{path} cannot be opened as a video: {error}") from error
-        if results["total_frames"] < 1:
-            raise UnreadableVideo(f"{path} holds no frame")
-        return results
+        source = locate_video(path) if self.backend_args is None else mmengine.fileio.get(path, self.backend_args)
+        reader = open_video(source, path, self.decoders, self.loop_filter,
+                            warn=partial(print_log, logger="current", level=logging.WARNING))
+        return dict(results, video_reader=reader, total_frames=len(reader), avg_fps=reader.fps)
 
 
 @TRANSFORMS.register_module()
-class DecodeFrames(DecordDecode):
-    """``DecordDecode`` whose errors name the video; picks from frames in memory where there are some (key ``array``).
+class DecodeFrames(BaseTransform):
+    """Decodes the sampled frames; picks from frames in memory where there are some (key ``array``).
+
+    Required keys: ``video_reader``, ``frame_inds``. Added keys: ``imgs``, RGB ``(h, w, 3)``, ``img_shape``,
+    ``original_shape``.
 
     Raises:
-        UnreadableVideo: decord cannot decode the frames that were asked for.
+        UnreadableVideo: The frames that were asked for cannot be decoded.
     """
 
     def transform(self, results: dict) -> dict:
-        """See ``DecordDecode``."""
+        """See class."""
         if "array" in results:
             return ArrayDecode().transform(results)
+        reader, indices = results["video_reader"], np.ravel(results["frame_inds"])
         try:
-            return super().transform(results)
+            imgs = list(reader.frames(indices))
         except Exception as error:
-            raise UnreadableVideo(f"{results['filename']}: frames {np.asarray(results['frame_inds']).tolist()} of "
-                                  f"{results['total_frames']} cannot be decoded: {error}") from error
+            raise UnreadableVideo(f"{results['filename']}: frames {indices.tolist()} of {results['total_frames']} "
+                                  f"cannot be decoded: {error}") from error
+        finally:
+            reader.close()
+        shape = imgs[0].shape[:2]
+        return dict(results, video_reader=None, frame_inds=indices, imgs=imgs, img_shape=shape, original_shape=shape)
+
+
+@TRANSFORMS.register_module()
+class ClipColorJitter(ColorJitter):
+    """``ColorJitter`` with the same draws, in a fraction of the time, and the same pixels but for one grey level.
+
+    Brightness, contrast and saturation are linear, so all that stand on one side of the hue become one matrix for a
+    frame, ``(3, 4)``. The order of the four is drawn once, when the step is built, as in the host.
+
+    Required and modified key: ``imgs``, RGB frames ``(h, w, 3)``, uint8.
+    """
+
+    GREY = np.array([0.2989, 0.587, 0.114])
+
+    def transform(self, results: dict) -> dict:
+        """See ``ColorJitter``."""
+        brightness, contrast, saturation, hue = (
+            np.random.uniform(*getattr(self, name)) for name in ("brightness", "contrast", "saturation", "hue"))
+        shifted = (np.arange(256) + int(hue * 255)) % 180
+        table = np.stack([shifted, np.arange(256), np.arange(256)], axis=-1)[None].astype(np.uint8)  # (1, 256, 3)
+        table = table if hue else None
+        results["imgs"] = [self._jitter(img, brightness, contrast, saturation, table) for img in results["imgs"]]
+        return results
+
+    def _jitter(self, img: np.ndarray, brightness: float, contrast: float, saturation: float,
+                hue_table: np.ndarray | None) -> np.ndarray:
+        matrix = np.eye(3, 4)
+        for step in self.fn_idx:
+            if step == 0:
+                matrix *= brightness
+            elif step == 1:
+                mean = self.GREY @ matrix @ [*cv2.mean(img)[:3], 1]
+                matrix *= contrast
+                matrix[:, 3] += (1 - contrast) * mean
+            elif step == 2:
+                matrix = (saturation * np.eye(3) + (1 - saturation) * self.GREY) @ matrix
+            elif hue_table is not None:
+                hsv = cv2.cvtColor(_apply(matrix, img), cv2.COLOR_RGB2HSV)
+                img, matrix = cv2.cvtColor(cv2.LUT(hsv, hue_table), cv2.COLOR_HSV2RGB), np.eye(3, 4)
+        return _apply(matrix, img)
+
+
+def _apply(matrix: np.ndarray, img: np.ndarray) -> np.ndarray:
+    """Colours times a matrix ``(3, 4)``, cut to whole numbers from 0 to 255, uint8 ``(h, w, 3)``."""
+    if np.array_equal(matrix, np.eye(3, 4)):
+        return img
+    # in float32: the products that OpenCV takes in uint8 are off by one in 6 % of the values
+    colours = cv2.transform(img.astype(np.float32), matrix.astype(np.float32))
+    return np.clip(colours, 0, 255, out=colours).astype(np.uint8)
 
 
 @TRANSFORMS.register_module()

@@ -1,22 +1,32 @@
 """Video files and labels from an annotation list, checked line by line."""
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import torch
 from mmaction.datasets import VideoDataset
 from mmaction.registry import DATASETS
+from mmengine.logging import print_log
+from torch import Tensor
 
 from ..language.prompts import read_lines
 from ..randomness import drawing_from, mixed_seed
+from .shards import UnreadableVideo, member_index, split_path, video_exists
+
+
+class TooManyUnreadable(RuntimeError):
+    """More samples cannot be read than a run may replace."""
 
 
 @DATASETS.register_module()
 class ActionVideoDataset(VideoDataset):
     """``VideoDataset`` that names what is wrong with its annotation list before a run starts.
 
-    A line is ``path/of/video.mp4 label``; the path may hold spaces.
+    A line is ``path/of/video.mp4 label``; the path may hold spaces, and go on inside a tar shard:
+    ``shard.tar/member.mp4 label``.
 
     Once it knows the epoch (``SeedEpochHook`` tells it), what a sample draws depends on run seed, epoch and sample
     alone, whichever worker or rank it falls to.
@@ -28,19 +38,34 @@ class ActionVideoDataset(VideoDataset):
             which the host's ``RepeatDataset`` does not know how to do.
         check_files: Look for every video before the run, which takes a while on network disks. Without it a missing
             video is named when its turn comes.
+        max_unreadable: In training a sample whose video is missing or cannot be read is logged, and another takes its
+            place, drawn with the sample's own numbers. So many different samples may fail in a run, as a count or as
+            a share of all, before it stops. Workers count together; ``ReportUnreadableHook`` adds up the ranks.
+        score_unreadable: In testing such a video stops the run, unless this is set: then it is logged, and scored as
+            wrong by ``AccMetricWithUnreadable``.
 
     Raises:
         FileNotFoundError: Videos that do not exist (the first few are named, all are counted), or no class file.
-        ValueError: A line without a label, a label that is no number or no class, or an empty list.
+        ValueError: A line without a label, a label that is no number or no class, an empty list, or a setting out of
+            its range.
+        TooManyUnreadable: While samples are loaded; some are named.
     """
 
     def __init__(self, ann_file: str, pipeline: list, classes: str | Sequence[str] | None = None,
-                 times: int = 1, check_files: bool = False, metainfo: dict | None = None, **kwargs) -> None:
+                 times: int = 1, check_files: bool = False, max_unreadable: int | float = 0.01,
+                 score_unreadable: bool = False, metainfo: dict | None = None, **kwargs) -> None:
         self.classes = None if classes is None else read_lines(classes, "classes")
         if times < 1:
             raise ValueError(f"times must be at least 1, got {times}")
         self.times = times
         self.check_files = check_files
+        if max_unreadable < 0 or isinstance(max_unreadable, float) and max_unreadable > 1:
+            raise ValueError(f"max_unreadable must be a count, or a share from 0.0 to 1.0; got {max_unreadable}")
+        if score_unreadable and kwargs.get("multi_class"):
+            raise ValueError("score_unreadable=True needs one label a video: among several none is wrong; leave it out")
+        self.max_unreadable = max_unreadable
+        self.score_unreadable = score_unreadable
+        self.unreadable: Tensor | None = None
         if self.classes is not None:
             metainfo = dict(metainfo or {}, classes=self.classes)
         self._run = torch.full((2,), -1, dtype=torch.int64).share_memory_()  # seed and epoch, seen by all workers
@@ -50,13 +75,58 @@ class ActionVideoDataset(VideoDataset):
         """To be called in the main process before the loader starts an epoch."""
         self._run.copy_(torch.tensor([seed, epoch]))
 
+    def full_init(self) -> None:
+        """See ``BaseDataset.full_init``; adds ``unreadable``, bool ``(len(self),)``, which all workers share."""
+        super().full_init()
+        if self.unreadable is None:
+            self.unreadable = torch.zeros(len(self), dtype=torch.bool).share_memory_()
+
     def prepare_data(self, idx: int) -> dict:
         """See ``BaseDataset.prepare_data``."""
         seed, epoch = self._run.tolist()
         if epoch < 0:
-            return super().prepare_data(idx)
+            return self._prepare(idx)
         with drawing_from(mixed_seed(seed, epoch, idx)):
-            return super().prepare_data(idx)
+            return self._prepare(idx)
+
+    def _prepare(self, idx: int) -> dict:
+        """The sample, or another one in its place."""
+        taken = idx
+        while True:
+            try:
+                data = super().prepare_data(taken)
+                break
+            except (UnreadableVideo, FileNotFoundError) as error:
+                if self.test_mode and not self.score_unreadable:
+                    raise
+                self.unreadable[taken] = True
+                self.check_unreadable()
+                step = 1 if self.test_mode else np.random.randint(1, len(self))
+                taken = (taken + step) % len(self)
+                print_log(f"{error}; " + ("it counts as wrong" if self.test_mode else
+                                          f"{self.get_data_info(taken)['filename']} takes its place"),
+                          logger="current", level=logging.WARNING)
+        if self.test_mode and taken != idx:
+            sample = data["data_samples"]
+            sample.set_gt_label(-1)  # no answer to the other video may be right
+            sample.set_metainfo(dict(unreadable=self.get_data_info(idx)["label"]))
+        return data
+
+    def unreadable_videos(self) -> list[str]:
+        """Paths of the videos that could not be read so far, each once, in the order of the list."""
+        failed = self.unreadable.nonzero().flatten().tolist()
+        return list(dict.fromkeys(self.get_data_info(idx)["filename"] for idx in failed))
+
+    def check_unreadable(self) -> None:
+        """Raises ``TooManyUnreadable`` where more samples failed than may, or all; in testing, where all did."""
+        failed, count = int(self.unreadable.sum()), len(self)
+        budget = int(self.max_unreadable * count) if isinstance(self.max_unreadable, float) else self.max_unreadable
+        limit = count - 1 if self.test_mode else min(budget, count - 1)
+        if failed > limit:
+            raise TooManyUnreadable(
+                f"{failed} of the {count} samples of {self.ann_file} cannot be read, {limit} may (max_unreadable="
+                f"{self.max_unreadable}), among them {', '.join(self.unreadable_videos()[:5])}; clean the list with "
+                "tools/check_dataset.py, or raise max_unreadable")
 
     def load_data_list(self) -> list[dict]:
         """Videos with their labels, in the order of the list."""
@@ -69,8 +139,12 @@ class ActionVideoDataset(VideoDataset):
                      if line.strip()]
         if not data_list:
             raise ValueError(f"annotation list {path} is empty")
+        places = [split_path(entry["filename"]) for entry in data_list]
+        for shard in dict.fromkeys(place[0] for place in places if place):
+            if shard.is_file():
+                member_index(shard)  # once, before there are workers
         if self.check_files:
-            missing = [entry["filename"] for entry in data_list if not Path(entry["filename"]).is_file()]
+            missing = [entry["filename"] for entry in data_list if not video_exists(entry["filename"])]
             if missing:
                 raise FileNotFoundError(f"{len(missing)} of {len(data_list)} videos of {path} do not exist, among them "
                                         f"{', '.join(missing[:5])}; check data_prefix, or take them off the list")

@@ -1,9 +1,15 @@
 """Pipeline steps beside the host's."""
+import itertools
+import logging
+
 import cv2
 import numpy as np
 import pytest
+from mmaction.registry import TRANSFORMS
 from mmcv.transforms import Compose
 
+from claver_mm.datasets import decode as decoding
+from claver_mm.datasets import transforms
 from claver_mm.datasets.transforms import ClipGrayscale, UnreadableVideo
 
 DECODE = [dict(type="OpenVideo"), dict(type="UniformSample", clip_len=4, test_mode=True), dict(type="DecodeFrames")]
@@ -55,3 +61,40 @@ def test_grayscale_takes_the_whole_clip_or_none_of_it():
     assert ClipGrayscale(0.0).transform(dict(imgs=frames))["imgs"] is frames
     with pytest.raises(ValueError, match="prob must lie"):
         ClipGrayscale(1.5)
+
+
+def test_a_video_that_another_decoder_opens_is_logged_by_name(clips, monkeypatch):
+    pytest.importorskip("av")
+    said = []
+    monkeypatch.setattr(transforms, "print_log", lambda message, logger, level: said.append((message, level)))
+    monkeypatch.setattr(decoding, "DecordReader", lambda source: 1 / 0)
+    assert len(decode(clips / "test.mp4")["imgs"]) == 4
+    assert said == [(f"{clips / 'test.mp4'} is decoded by pyav; decord: division by zero", logging.WARNING)]
+
+
+@pytest.mark.parametrize("order", list(itertools.permutations(range(4))), ids=str)
+def test_clip_color_jitter_is_the_hosts_but_for_rounding(order):
+    rng = np.random.default_rng(0)
+    frames = [cv2.resize(rng.integers(0, 256, (9, 9, 3), dtype=np.uint8), (48, 40)) for _ in range(2)]
+    settings = dict(brightness=0.4, contrast=0.4, saturation=0.2)
+    stock, ours = (TRANSFORMS.build(dict(type=name, **settings)) for name in ("ColorJitter", "ClipColorJitter"))
+    stock.fn_idx = ours.fn_idx = np.array(order)
+    for seed in range(3):
+        both = []
+        for transform in (stock, ours):
+            np.random.seed(seed)
+            both.append(np.array(transform.transform(dict(imgs=list(frames)))["imgs"]).astype(int))
+            drawn = np.random.rand()
+        np.random.seed(seed)
+        np.random.rand(4)
+        assert drawn == np.random.rand(), "four numbers a clip, as the host draws"
+        difference = np.abs(both[0] - both[1])
+        assert (difference > 0).mean() < 1e-3 and difference.max() <= 4
+        assert both[1].std() > 1
+
+
+def test_clip_color_jitter_without_strength_changes_nothing():
+    frame = np.random.default_rng(0).integers(0, 256, (8, 8, 3), dtype=np.uint8)
+    step = TRANSFORMS.build(dict(type="ClipColorJitter", brightness=0.0, contrast=0.0, saturation=0.0, hue=0.0))
+    out = step.transform(dict(imgs=[frame]))["imgs"][0]
+    assert np.array_equal(out, frame)

@@ -1,7 +1,13 @@
 """Annotation lists: what is wrong is named before a run starts."""
+import tarfile
+
 import numpy as np
 import pytest
 from mmaction.registry import DATASETS
+from mmengine.dataset import pseudo_collate
+from torch.utils.data import DataLoader
+
+from claver_mm.datasets import TooManyUnreadable, UnreadableVideo, video_dataset
 
 
 def dataset(tmp_path, lines, **kwargs):
@@ -78,3 +84,106 @@ def test_loading_a_sample_leaves_the_random_numbers_of_the_process_alone(tmp_pat
     np.random.seed(1)
     data[0]
     assert np.random.rand() == np.random.RandomState(1).rand()
+
+
+PIPELINE = [dict(type="OpenVideo"), dict(type="UniformSample", clip_len=2), dict(type="DecodeFrames"),
+            dict(type="FormatShape", input_format="NCTHW"), dict(type="PackActionInputs", meta_keys=("filename",))]
+
+
+def broken_set(motion_videos, tmp_path, bad=3, good=13, **kwargs):
+    """A list of good videos with a text, an empty and a missing one among them, numbers 0, 5 and 10."""
+    (tmp_path / "text.mp4").write_text("not a video")
+    (tmp_path / "empty.mp4").touch()
+    lines = [f"{motion_videos}/{line}" for line in (motion_videos / "train.txt").read_text().splitlines()[:good]]
+    for place, name in list(zip((0, 5, 10), ("text", "empty", "missing")))[:bad]:
+        lines.insert(place, f"{tmp_path}/{name}.mp4 {place % 8}")
+    (tmp_path / "list.txt").write_text("\n".join(lines))
+    return DATASETS.build(dict(type="ActionVideoDataset", ann_file=str(tmp_path / "list.txt"), pipeline=PIPELINE,
+                               classes=str(motion_videos / "classes.txt"), **kwargs))
+
+
+def inputs_of(data):
+    return [data[i]["inputs"].numpy().copy() for i in range(len(data))]
+
+
+def test_in_training_another_video_takes_the_place_of_an_unreadable_one(motion_videos, tmp_path, monkeypatch):
+    said = []
+    monkeypatch.setattr(video_dataset, "print_log", lambda message, logger, level: said.append(message))
+    data = broken_set(motion_videos, tmp_path, max_unreadable=3)
+    data.set_epoch(0, 1)
+    names = [data[i]["data_samples"].filename for i in range(len(data))]
+    assert len(names) == 16 and not any("text" in name or "empty" in name or "missing" in name for name in names)
+    assert data.unreadable.nonzero().flatten().tolist() == [0, 5, 10]
+    assert data.unreadable_videos() == [f"{tmp_path}/{name}.mp4" for name in ("text", "empty", "missing")]
+    text = next(message for message in said if "text.mp4" in message)
+    assert "text.mp4 cannot be opened as a video: decord: " in text and text.endswith(" takes its place")
+    assert any(message.endswith(f"; {names[0]} takes its place") for message in said)
+    assert any(f"no video at {tmp_path}/missing.mp4" in message for message in said)
+
+
+def test_which_video_takes_the_place_depends_on_seed_epoch_and_sample_alone(motion_videos, tmp_path):
+    data = broken_set(motion_videos, tmp_path, max_unreadable=1.0)
+    data.set_epoch(0, 1)
+    first = inputs_of(data)
+    np.random.rand(7)
+    assert all(np.array_equal(a, b) for a, b in zip(first, inputs_of(data), strict=True))
+    names = set()
+    for epoch in range(8):
+        data.set_epoch(0, epoch)
+        names.add(data[0]["data_samples"].filename)
+    assert len(names) > 2
+
+
+@pytest.mark.parametrize("persistent", [False, True])
+def test_failures_in_workers_are_counted_in_the_main_process(motion_videos, tmp_path, persistent):
+    data = broken_set(motion_videos, tmp_path, max_unreadable=0.2)
+    data.set_epoch(0, 0)
+    loader = DataLoader(data, batch_size=2, num_workers=2, persistent_workers=persistent, collate_fn=pseudo_collate)
+    for _ in range(2):
+        assert sum(len(batch["inputs"]) for batch in loader) == 16
+        assert int(data.unreadable.sum()) == 3, "a video that fails in two epochs counts once"
+
+
+def test_a_run_stops_when_the_budget_is_spent_and_names_some(motion_videos, tmp_path):
+    for budget in (2, 0.15, 0):
+        data = broken_set(motion_videos, tmp_path, max_unreadable=budget)
+        data.set_epoch(0, 0)
+        with pytest.raises(TooManyUnreadable, match=r"of the 16 samples of .*list.txt cannot be read, . may.*text.mp4"):
+            inputs_of(data)
+        assert int(data.unreadable.sum()) == int(budget * 16 if isinstance(budget, float) else budget) + 1
+    data = broken_set(motion_videos, tmp_path, good=0, max_unreadable=1.0)
+    with pytest.raises(TooManyUnreadable, match="3 of the 3 samples"):
+        data[0]
+
+
+@pytest.mark.parametrize("changes, says", [
+    (dict(max_unreadable=-1), "must be a count, or a share from 0.0 to 1.0; got -1"),
+    (dict(max_unreadable=1.5), "got 1.5"),
+    (dict(score_unreadable=True, multi_class=True, num_classes=2), "needs one label a video"),
+])
+def test_settings_out_of_their_range_are_refused(tmp_path, changes, says):
+    with pytest.raises(ValueError, match=says):
+        dataset(tmp_path, "a.mp4 0\n", **changes)
+
+
+def test_in_testing_an_unreadable_video_is_an_error_that_names_it(motion_videos, tmp_path):
+    data = broken_set(motion_videos, tmp_path, test_mode=True)
+    with pytest.raises(UnreadableVideo, match="text.mp4"):
+        data[0]
+    with pytest.raises(FileNotFoundError, match="missing.mp4"):
+        data[10]
+
+
+def test_missing_members_of_a_shard_are_counted_and_named(motion_videos, tmp_path):
+    clip = next(iter((motion_videos / "train").iterdir()))
+    with tarfile.open(tmp_path / "0.tar", "w") as archive:
+        archive.add(clip, "a.mp4")
+    data = dataset(tmp_path, "0.tar/a.mp4 0\n", data_prefix=dict(video=str(tmp_path)), check_files=True,
+                   pipeline=PIPELINE)
+    alone = dataset(tmp_path, f"{clip} 0\n", data_prefix=dict(video=""), pipeline=PIPELINE)
+    for one in (data, alone):
+        one.set_epoch(0, 0)
+    assert data[0]["inputs"].equal(alone[0]["inputs"])
+    with pytest.raises(FileNotFoundError, match="2 of 3 videos .*0.tar/b.mp4, .*1.tar/a.mp4"):
+        dataset(tmp_path, "0.tar/a.mp4 0\n0.tar/b.mp4 0\n1.tar/a.mp4 0\n", data_prefix=dict(video=str(tmp_path)),
+                check_files=True)

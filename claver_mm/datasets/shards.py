@@ -1,0 +1,94 @@
+"""Videos in folders and in tar shards: a path may go on inside an archive, ``train/0007.tar/juggling/a.mp4``.
+
+Imports nothing of ``mm*``. A shard is read once from header to header, without its contents, to learn where each member
+begins; after that a member costs one seek. What was learnt is kept for the process, and beside the shard
+(``0007.tar.index.json``) where that folder may be written to.
+"""
+from __future__ import annotations
+
+import functools
+import json
+import os
+import tarfile
+from pathlib import Path
+
+
+class UnreadableVideo(RuntimeError):
+    """A video that cannot be decoded; the message names its path."""
+
+
+def split_path(path: str | os.PathLike) -> tuple[Path, str] | None:
+    """Shard and member of a path that goes on inside a ``.tar`` file, else None."""
+    path = Path(path)
+    for parent in reversed(path.parents):
+        if parent.suffix == ".tar" and not parent.is_dir():
+            return parent, path.relative_to(parent).as_posix()
+    return None
+
+
+@functools.cache
+def member_index(shard: Path) -> dict[str, tuple[int, int]]:
+    """Offset and size in bytes of each file in a shard.
+
+    Raises:
+        FileNotFoundError: No such shard.
+        UnreadableVideo: No tar archive, or a compressed one, in which there is no random access.
+    """
+    if not shard.is_file():
+        raise FileNotFoundError(f"no shard at {shard}; check data_prefix and the annotation list")
+    state = [shard.stat().st_size, shard.stat().st_mtime_ns]
+    kept = shard.with_name(f"{shard.name}.index.json")
+    if kept.is_file():
+        record = json.loads(kept.read_text(encoding="utf-8"))
+        if record["shard"] == state:
+            return {name: tuple(place) for name, place in record["members"].items()}
+    try:
+        with tarfile.open(shard, "r:") as archive:
+            members = {member.name.removeprefix("./"): (member.offset_data, member.size)
+                       for member in archive if member.isreg()}
+    except tarfile.TarError as error:
+        raise UnreadableVideo(f"{shard} is no uncompressed tar archive: {error}") from error
+    if os.access(shard.parent, os.W_OK):
+        part = kept.with_name(f".{os.getpid()}.{kept.name}")
+        part.write_text(json.dumps(dict(shard=state, members=members)), encoding="utf-8")
+        part.replace(kept)  # whole or not there, also where several processes write it
+    return members
+
+
+def video_exists(path: str | os.PathLike) -> bool:
+    """Whether a file or a member of a shard is there.
+
+    Raises:
+        UnreadableVideo: The shard cannot be read.
+    """
+    place = split_path(path)
+    if place is None:
+        return Path(path).is_file()
+    shard, member = place
+    return shard.is_file() and member in member_index(shard)
+
+
+def locate_video(path: str | os.PathLike) -> str | bytes:
+    """What a decoder takes: the path of a file, or the bytes of a member of a shard.
+
+    Raises:
+        FileNotFoundError: No such file, shard or member.
+        UnreadableVideo: The shard cannot be read, or ends within the member.
+    """
+    place = split_path(path)
+    if place is None:
+        if not Path(path).is_file():
+            raise FileNotFoundError(f"no video at {path}; check data_prefix and the annotation list")
+        return os.fspath(path)
+    shard, member = place
+    index = member_index(shard)
+    if member not in index:
+        raise FileNotFoundError(f"no video {member} among the {len(index)} files of the shard {shard}; check "
+                                "data_prefix and the annotation list")
+    offset, size = index[member]
+    with open(shard, "rb") as file:
+        file.seek(offset)
+        data = file.read(size)
+    if len(data) < size:
+        raise UnreadableVideo(f"{path}: the shard ends after {len(data)} of {size} bytes")
+    return data

@@ -1,0 +1,114 @@
+"""The check of a data set before a run."""
+import importlib.util
+import json
+import os
+import sys
+import tarfile
+import time
+
+import pytest
+from toy import ROOT
+
+spec = importlib.util.spec_from_file_location("check_dataset", ROOT / "tools/check_dataset.py")
+tool = importlib.util.module_from_spec(spec)
+sys.modules["check_dataset"] = tool
+spec.loader.exec_module(tool)
+
+
+@pytest.fixture
+def folder(motion_videos, tmp_path):
+    """Good videos of 16 frames in a folder and in a shard, and one of each kind that is not good."""
+    good = (motion_videos / "train.txt").read_text().split()[::2][:4]
+    for number, name in enumerate(good):
+        (tmp_path / f"good {number}.mp4").write_bytes((motion_videos / name).read_bytes())
+    with tarfile.open(tmp_path / "0.tar", "w") as archive:
+        archive.add(tmp_path / "good 0.mp4", "a.mp4")
+    (tmp_path / "text.mp4").write_text("not a video")
+    (tmp_path / "empty.mp4").touch()
+    (tmp_path / "cut.mp4").write_bytes((tmp_path / "good 0.mp4").read_bytes()[:300])
+    names = ["good 0", "text", "good 1", "empty", "cut", "missing", "good 2", "good 3"]
+    lines = [f"{name}.mp4 {label}" for label, name in enumerate(names)] + ["0.tar/a.mp4 1", "0.tar/b.mp4 2"]
+    (tmp_path / "list.txt").write_text("\n".join([*lines[:3], "", *lines[3:]]) + "\n")
+    return tmp_path
+
+
+def check(monkeypatch, folder, *args):
+    """Exit status, report and cleaned lines."""
+    monkeypatch.setattr(sys, "argv", ["check_dataset", str(folder / "list.txt"), "--videos", str(folder), "--workers",
+                                      "2", "--report", str(folder / "out/report.json"), *map(str, args)])
+    status = tool.main()
+    return status, json.loads((folder / "out/report.json").read_text()), (
+        folder / "out/list.cleaned.txt").read_text().splitlines()
+
+
+def test_what_is_missing_unreadable_and_empty_is_named_and_left_out(folder, monkeypatch, capsys):
+    status, report, cleaned = check(monkeypatch, folder)
+    assert status == 1 and (report["videos"], report["checked"]) == (10, 10)
+    found = {entry["video"].removeprefix(f"{folder}/"): (entry["line"], entry["problem"]) for entry in report["found"]}
+    assert found == {"text.mp4": (2, "unreadable"), "empty.mp4": (5, "empty"), "cut.mp4": (6, "unreadable"),
+                     "missing.mp4": (7, "missing"), "0.tar/b.mp4": (11, "missing")}
+    assert all(entry["video"].split("/")[-1] in entry["message"] for entry in report["found"])
+    assert report["counts"] == dict(missing=2, empty=1, unreadable=2, short=0, crashed=0, hung=0)
+    assert cleaned == ["good 0.mp4 0", "good 1.mp4 2", "good 2.mp4 6", "good 3.mp4 7", "0.tar/a.mp4 1"]
+    assert "10 of 10 videos checked, 5 found" in capsys.readouterr().out
+
+
+def test_a_clean_list_passes_and_a_video_that_is_too_short_does_not(folder, monkeypatch):
+    (folder / "list.txt").write_text("good 0.mp4 0\ngood 1.mp4 1\n")
+    assert check(monkeypatch, folder, "--min-frames", 16)[0] == 0
+    status, report, cleaned = check(monkeypatch, folder, "--min-frames", 17, "--frames", 0)
+    assert status == 1 and cleaned == [] and report["counts"]["short"] == 2
+    assert "has 16 frames, fewer than 17" in report["found"][0]["message"]
+
+
+def test_a_sample_is_drawn_by_its_seed_and_leaves_the_rest_of_the_list(folder, monkeypatch):
+    runs = [check(monkeypatch, folder, "--sample", 4, "--seed", seed)[1:] for seed in (0, 0, 1)]
+    assert runs[0] == runs[1] and runs[0][0]["checked"] == 4
+    assert len(runs[0][1]) == 10 - len(runs[0][0]["found"])
+    assert runs[0][0]["found"] != runs[2][0]["found"]
+
+
+def test_a_video_that_crashes_or_hangs_the_decoder_is_named_and_does_not_stop_the_check(folder, monkeypatch):
+    honest = tool.check_video
+
+    def check_video(path, settings):
+        if "good 1" in path:
+            os._exit(3)
+        if "good 2" in path:
+            time.sleep(60)
+        return honest(path, settings)
+
+    monkeypatch.setattr(tool, "check_video", check_video)
+    began = time.monotonic()
+    status, report, cleaned = check(monkeypatch, folder, "--timeout", 2)
+    assert time.monotonic() - began < 30
+    problems = {entry["video"].split("/")[-1]: entry for entry in report["found"]}
+    assert problems["good 1.mp4"]["problem"] == "crashed" and "exit code 3" in problems["good 1.mp4"]["message"]
+    assert problems["good 2.mp4"]["problem"] == "hung" and "within 2 seconds" in problems["good 2.mp4"]["message"]
+    assert status == 1 and len(report["found"]) == 7 and cleaned == ["good 0.mp4 0", "good 3.mp4 7", "0.tar/a.mp4 1"]
+
+
+def test_a_list_that_is_missing_empty_or_has_no_labels_is_no_check(folder, monkeypatch, capsys):
+    for text, says in (("", "is empty"), ("a.mp4\n", "list.txt, line 1: 'a.mp4' has no label"), (None, "No such file")):
+        (folder / "list.txt").write_text(text) if text is not None else (folder / "list.txt").unlink()
+        monkeypatch.setattr(sys, "argv", ["check_dataset", str(folder / "list.txt")])
+        assert tool.main() == 2
+        assert says in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("args, says", [
+    (["--workers", "0"], "--workers must be above 0"), (["--decoders", "vlc"], "out of decord, pyav"),
+    (["--cleaned", "list.txt"], "is the list itself"),
+])
+def test_options_that_make_no_sense_are_refused(monkeypatch, capsys, args, says):
+    monkeypatch.setattr(sys, "argv", ["check_dataset", "list.txt", *args])
+    with pytest.raises(SystemExit) as stop:
+        tool.main()
+    assert stop.value.code == 2 and says in capsys.readouterr().err
+
+
+def test_the_damaged_clip_is_found(clips, tmp_path, monkeypatch):
+    (tmp_path / "list.txt").write_text("arm_wrestling.mp4 0\ncorrupted.mp4 1\n")
+    status, report, cleaned = check(monkeypatch, tmp_path, "--videos", clips)
+    assert status == 1 and cleaned == ["arm_wrestling.mp4 0"]
+    assert [entry["problem"] for entry in report["found"]] == ["unreadable"]

@@ -1,0 +1,56 @@
+"""Small videos of any codec, written with PyAV."""
+from __future__ import annotations
+
+import struct
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+av = pytest.importorskip("av", reason="PyAV writes the videos: pip install av")
+
+KINDS = {
+    "h264.mp4": ("libx264", {}),
+    "pyramid.mp4": ("libx264", {"g": "20", "bf": "6"}),
+    "open_gop.mp4": ("libx264", {"g": "10", "x264-params": "open-gop=1:scenecut=0"}),
+    "no_b_frames.mp4": ("libx264", {"g": "10", "bf": "0"}),
+    "h264.mkv": ("libx264", {"g": "10"}),
+    "vp9.webm": ("libvpx-vp9", {"g": "10"}),
+    "mpeg4.avi": ("mpeg4", {"g": "12", "bf": "2"}),
+    "h264.avi": ("libx264", {"g": "10"}),
+    "mpeg1.mpg": ("mpeg1video", {}),
+}
+DECORD_MISSES = {"open_gop.mp4", "mpeg4.avi", "h264.avi", "mpeg1.mpg"}
+"""Kinds where decord may give neighbours of the frames that it is asked for, once it has jumped."""
+
+
+def write_video(path: Path, num_frames: int = 30, size: tuple[int, int] = (48, 64), codec: str = "libx264",
+                options: dict | None = None, seed: int = 0) -> Path:
+    """A patchwork with a bar that wanders, ``size`` as (h, w); every frame differs from the others."""
+    rng, (h, w) = np.random.default_rng(seed), size
+    patches = cv2.resize(rng.integers(0, 256, (4, 6, 3), dtype=np.uint8), (w, h), interpolation=cv2.INTER_NEAREST)
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream(codec, rate=25, options=dict(options or {}, threads="1"))
+        stream.width, stream.height, stream.pix_fmt = w, h, "yuv420p"
+        for t in range(num_frames):
+            frame = patches.copy()
+            frame[:, (2 * t) % w:(2 * t) % w + 8] = (8 * t % 256, 255 - 8 * t % 256, 128)
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
+        container.mux(stream.encode(None))
+    return path
+
+
+def all_frames(path: Path) -> np.ndarray:
+    """The slow and obvious way: every frame as it comes out of the decoder."""
+    with av.open(str(path)) as container:
+        return np.stack([frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)])
+
+
+def turn_clockwise(path: Path, turned: Path) -> Path:
+    """The same .mp4 with a display matrix that turns it by a quarter, as telephones write it."""
+    data = bytearray(path.read_bytes())
+    start = data.index(b"tkhd") + 44
+    data[start:start + 36] = struct.pack(">9i", 0, 1 << 16, 0, -1 << 16, 0, 0, 0, 0, 1 << 30)
+    turned.write_bytes(data)
+    return turned
