@@ -1,4 +1,4 @@
-"""Hooks that make a run repeatable, log the whole batch, and refuse a run whose classes do not agree."""
+"""Hooks that make a run repeatable, log the whole batch, skip what is not finite, and refuse classes that differ."""
 from __future__ import annotations
 
 import torch
@@ -6,7 +6,9 @@ from mmaction.registry import HOOKS
 from mmengine.dist import all_reduce, get_world_size
 from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
+from mmengine.optim import OptimWrapperDict
 from mmengine.runner import EpochBasedTrainLoop
+from torch import Tensor
 
 from ..randomness import mixed_seed, seed_everything
 
@@ -54,6 +56,80 @@ class MeanLossHook(Hook):
         means = torch.stack([outputs[name].detach().float().mean() for name in names])
         all_reduce(means, "mean")
         outputs.update(zip(names, means))
+
+
+@HOOKS.register_module()
+class NonFiniteLossHook(Hook):
+    """Skips updates whose loss is not finite on some rank, on all ranks alike, and stops a run that has only such ones.
+
+    With gradient accumulation, one loss that is not finite spoils the update that it is part of. Weights, optimiser
+    state and the scale of a ``GradScaler`` stay as they were; schedulers go on. The count is logged, and kept over a
+    resume.
+
+    It takes the place of ``update_params`` on the run's own optimiser wrapper, whichever type that is: wrappers of
+    another type would have to be made for each precision, and ``--amp``, MMAction2's and ours, would refuse them.
+
+    Args:
+        patience: Skipped updates in a row after which training stops.
+
+    Raises:
+        FloatingPointError: In training, after ``patience`` skipped updates in a row.
+        ValueError: ``patience`` below one, or a model with several optimisers, which it steps by itself.
+    """
+
+    COUNT = "skipped_updates"
+
+    def __init__(self, patience: int = 10) -> None:
+        if patience < 1:
+            raise ValueError(f"patience must be at least 1, got {patience}")
+        self.patience = patience
+        self.in_a_row = 0
+
+    def before_train(self, runner) -> None:
+        """See ``Hook.before_train``."""
+        wrapper = runner.optim_wrapper
+        if isinstance(wrapper, OptimWrapperDict):
+            raise ValueError("NonFiniteLossHook guards one optimiser, this model has several; take it out of "
+                             "custom_hooks")
+        losses: list[Tensor] = []  # of one update; read when it is due, so that a GPU need not wait in between
+
+        def update_params(loss: Tensor, step_kwargs: dict | None = None, zero_kwargs: dict | None = None) -> None:
+            losses.append(loss.detach())
+            wrapper.backward(wrapper.scale_loss(loss))
+            if not wrapper.should_update():
+                return
+            finite = torch.stack([torch.isfinite(loss).all() for loss in losses]).all().float()
+            all_reduce(finite, "min")
+            if finite:
+                wrapper.step(**(step_kwargs or {}))
+            wrapper.zero_grad(**(zero_kwargs or {}))
+            self._count(runner, bool(finite), losses)
+            losses.clear()
+
+        wrapper.update_params = update_params
+
+    def _count(self, runner, finite: bool, losses: list[Tensor]) -> None:
+        self.in_a_row = 0 if finite else self.in_a_row + 1
+        if finite:
+            return
+        count = runner.message_hub.get_info(self.COUNT, 0) + 1
+        runner.message_hub.update_info(self.COUNT, count)
+        values = ", ".join(f"{loss.item():g}" for loss in losses)
+        runner.logger.warning(f"iteration {runner.iter + 1}: the loss is not finite on some rank ({values} on this "
+                              f"one); no update, the {count}. that is skipped, {self.in_a_row} in a row")
+        if self.in_a_row >= self.patience:
+            raise FloatingPointError(
+                f"the loss was not finite in {self.in_a_row} updates in a row, up to iteration {runner.iter + 1}; "
+                f"weights are those before them. Lower the learning rate or lengthen the warm-up, take bfloat16 or "
+                f"float32 instead of float16, look at the data; --resume goes on from the last checkpoint in "
+                f"{runner.work_dir}")
+
+    def after_train(self, runner) -> None:
+        """See ``Hook.after_train``."""
+        runner.optim_wrapper.__dict__.pop("update_params", None)
+        count = runner.message_hub.get_info(self.COUNT, 0)
+        if count:
+            runner.logger.warning(f"{count} updates were skipped, since their loss was not finite")
 
 
 @HOOKS.register_module()

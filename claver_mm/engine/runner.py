@@ -1,4 +1,4 @@
-"""MMEngine's Runner with the two steps it lacks: data-parallel training without a GPU, and strict weights."""
+"""MMEngine's Runner with what it lacks: training without a GPU, sharded training, strict weights, towers compiled."""
 from __future__ import annotations
 
 import re
@@ -6,11 +6,13 @@ import re
 from mmaction.registry import RUNNERS
 from mmengine.device import get_device
 from mmengine.dist import is_distributed
-from mmengine.model import MMDistributedDataParallel, is_model_wrapper
+from mmengine.model import MMDistributedDataParallel, convert_sync_batchnorm, is_model_wrapper
+from mmengine.optim import OptimWrapper
 from mmengine.runner import Runner
 from torch import distributed, nn
 
 from ..weights import WeightsDoNotFit
+from .sharding import is_sharded, keep_state_whole, shard
 
 
 @RUNNERS.register_module()
@@ -23,7 +25,20 @@ class ClaverRunner(Runner):
     Weights named by ``load_from`` or ``resume`` must fit: what is missing or left over stops the run, where the stock
     Runner goes on with random weights. ``load_allow_missing`` in the config, a list of regular expressions, names what
     may stay as it was initialised (a neck that the checkpoint does not know) or be left over.
+
+    ``model_wrapper_cfg=dict(type='FullyShard')`` shards weights, gradients and optimiser state over ranks (FSDP2, on
+    GPUs and, with gloo, on CPUs); ``blocks`` and ``reshard_after_forward`` are those of ``sharding.shard``. Checkpoints
+    are the same as without, so a run may go on sharded or not, on any number of processes.
+
+    ``compile=dict(parts=['backbone', 'neck', 'cls_head.clip.text'], ...)`` compiles these modules one by one, the other
+    entries being options of ``torch.compile``; without ``parts`` MMEngine compiles ``train_step`` as a whole.
+
+    ``auto_scale_lr`` counts gradient accumulation into the total batch, which the stock Runner leaves out.
     """
+
+    checkpoint: str | None = None
+    """The file that weights were last loaded from."""
+    _sharding: dict | None = None
 
     def setup_env(self, env_cfg: dict) -> None:
         """See ``Runner.setup_env``."""
@@ -34,17 +49,115 @@ class ClaverRunner(Runner):
         super().setup_env(env_cfg)
 
     def wrap_model(self, model_wrapper_cfg: dict | None, model: nn.Module) -> nn.Module:
-        """See ``Runner.wrap_model``."""
-        on_cpu = self.distributed and get_device() == "cpu" and not is_model_wrapper(model)
-        if not on_cpu:
-            return super().wrap_model(model_wrapper_cfg, model)
+        """See ``Runner.wrap_model``; a model to be sharded stays whole until ``train``, ``val`` or ``test``.
+
+        Raises:
+            ValueError: A wrapper, or an option of it, that does not work here; the message names one that does.
+        """
         options = dict(model_wrapper_cfg or {})
         kind = options.pop("type", "MMDistributedDataParallel")
+        if kind == "MMFullyShardedDataParallel":
+            raise ValueError(f"{kind} is FSDP1, which MMEngine's Runner initialises too late and saves on one rank "
+                             "alone; use model_wrapper_cfg=dict(type='FullyShard')")
+        if not self.distributed or is_model_wrapper(model):
+            return super().wrap_model(model_wrapper_cfg, model)
+        if kind == "FullyShard":
+            return self._to_be_sharded(options, model)
+        if get_device() != "cpu":
+            return super().wrap_model(model_wrapper_cfg, model)
         if kind != "MMDistributedDataParallel":
-            raise ValueError(f"model wrapper {kind!r} is not available without a GPU; use MMDistributedDataParallel")
+            raise ValueError(f"model wrapper {kind!r} is not available without a GPU; use MMDistributedDataParallel "
+                             "or FullyShard")
         options.setdefault("broadcast_buffers", False)
         options.setdefault("find_unused_parameters", self.cfg.get("find_unused_parameters", False))
         return MMDistributedDataParallel(model, **options)
+
+    def _to_be_sharded(self, options: dict, model: nn.Module) -> nn.Module:
+        for name in ("broadcast_buffers", "find_unused_parameters"):  # of a config made for DDP
+            if options.pop(name, False):
+                raise ValueError(f"FullyShard has no {name}; set model_wrapper_cfg.{name}=False")
+        unknown = set(options) - {"blocks", "reshard_after_forward"}
+        if unknown:
+            raise ValueError(f"FullyShard takes blocks and reshard_after_forward, not {sorted(unknown)}")
+        if any(hook.get("type") == "EMAHook" for hook in self.cfg.get("custom_hooks") or () if isinstance(hook, dict)):
+            raise ValueError("EMAHook copies the model, which torch refuses for one that is sharded; take one of them "
+                             "out: custom_hooks, or model_wrapper_cfg.type='FullyShard'")
+        self._sharding = options
+        if self.cfg.get("sync_bn"):
+            model = convert_sync_batchnorm(model, self.cfg.sync_bn)
+        return model.to(get_device())
+
+    def _shard(self) -> None:
+        if self._sharding is not None and not is_sharded(self.model):
+            shard(self.model, get_device(), **self._sharding)
+
+    def train(self) -> nn.Module:
+        """See ``Runner.train``."""
+        if self._sharding is not None and not is_sharded(self.model):
+            self._init_model_weights()  # random weights are drawn whole
+        self._shard()
+        return super().train()
+
+    def val(self) -> dict:
+        """See ``Runner.val``."""
+        self._shard()
+        return super().val()
+
+    def test(self) -> dict:
+        """See ``Runner.test``."""
+        self._shard()
+        return super().test()
+
+    def _init_model_weights(self) -> None:
+        if not is_sharded(self.model):
+            super()._init_model_weights()
+
+    def build_optim_wrapper(self, optim_wrapper) -> OptimWrapper:
+        """See ``Runner.build_optim_wrapper``."""
+        built = super().build_optim_wrapper(optim_wrapper)
+        if built is not optim_wrapper and is_sharded(self.model):
+            keep_state_whole(built.optimizer)
+        return built
+
+    def save_checkpoint(self, out_dir: str, filename: str, *args, save_optimizer: bool = True, **kwargs) -> None:
+        """See ``Runner.save_checkpoint``."""
+        if is_sharded(self.model) and self.rank:  # rank 0 writes, all give it their part
+            self.model.state_dict()
+            if save_optimizer:
+                self.optim_wrapper.state_dict()
+        super().save_checkpoint(out_dir, filename, *args, save_optimizer=save_optimizer, **kwargs)
+
+    def scale_lr(self, optim_wrapper: OptimWrapper, auto_scale_lr: dict | None = None) -> None:
+        """Scale the rates of all groups by the total batch over ``base_batch_size``, accumulation counted.
+
+        Raises:
+            ValueError: No ``base_batch_size``.
+        """
+        if not (auto_scale_lr or {}).get("enable"):
+            return
+        if not auto_scale_lr.get("base_batch_size"):
+            raise ValueError("auto_scale_lr needs base_batch_size, the total batch that the learning rate is meant for")
+        total = self.train_dataloader.batch_size * self.world_size * optim_wrapper._accumulative_counts
+        ratio = total / auto_scale_lr["base_batch_size"]
+        self.logger.info(f"learning rates are scaled by {ratio:g}: {total} clips an update, meant for "
+                         f"{auto_scale_lr['base_batch_size']}")
+        for group in optim_wrapper.param_groups:
+            group["lr"] *= ratio
+
+    def _maybe_compile(self, target: str) -> None:
+        options = self.cfg.get("compile")
+        if not isinstance(options, dict) or "parts" not in options:
+            return super()._maybe_compile(target)
+        options = dict(options)
+        model = self.model.module if is_model_wrapper(self.model) else self.model
+        for name in options.pop("parts"):
+            try:
+                part = model.get_submodule(name)
+            except AttributeError as error:
+                known = ", ".join(child for child, _ in model.named_children())
+                raise ValueError(f"compile.parts names {name!r}, which the model has not; it has {known} and what "
+                                 "is in them") from error
+            part.compile(**options)
 
     def load_checkpoint(self, filename: str, map_location="cpu", strict: bool = True, revise_keys=((r"^module.", ""),)):
         """See ``Runner.load_checkpoint``; strict but for what ``load_allow_missing`` names.
@@ -61,7 +174,9 @@ class ClaverRunner(Runner):
 
         handle = model.register_load_state_dict_post_hook(forgive)
         try:
-            return super().load_checkpoint(filename, map_location, strict, list(revise_keys))
+            checkpoint = super().load_checkpoint(filename, map_location, strict, list(revise_keys))
+            self.checkpoint = filename
+            return checkpoint
         except (RuntimeError, WeightsDoNotFit) as error:
             lines = [line for line in str(error).splitlines() if line]
             if not isinstance(error, WeightsDoNotFit) and "do not match exactly" not in lines[0]:

@@ -3,7 +3,9 @@ import pytest
 from mmaction.registry import MODELS
 from mmengine.config import Config
 from mmengine.optim import build_optim_wrapper
-from toy import ROOT, TINY
+from toy import ROOT, TINY, toy_config
+
+from claver_mm.engine.launch import build_runner
 
 
 def tiny_b16(**frozen):
@@ -47,3 +49,26 @@ def test_options_that_match_nothing_are_refused(options, says):
     cfg.optim_wrapper.pop("paramwise_cfg")
     with pytest.raises(ValueError, match=says):
         build_optim_wrapper(model, dict(cfg.optim_wrapper, paramwise_cfg=options))
+
+
+@pytest.mark.parametrize("accumulated", [1, 4])
+def test_rates_of_all_groups_scale_with_the_total_batch(motion_videos, tmp_path, accumulated):
+    """The stock Runner leaves accumulation out."""
+    cfg = toy_config("claver_b16_k400", motion_videos, tmp_path, **{
+        "model.cls_head.bank": None, "train_dataloader.batch_size": 8, "auto_scale_lr.enable": True,
+        "auto_scale_lr.base_batch_size": 4, "optim_wrapper.accumulative_counts": accumulated})
+    runner = build_runner(cfg)
+    wrapper = runner.build_optim_wrapper(cfg.optim_wrapper)
+    runner._train_loop = runner.build_train_loop(cfg.train_cfg)
+    runner.scale_lr(wrapper, cfg.auto_scale_lr)
+    ratio = 2 * accumulated
+    for group in wrapper.optimizer.param_groups:
+        expected = 12e-6 * ratio * (10 if group["name"].startswith("neck") else 1)
+        assert group["lr"] == pytest.approx(expected), group["name"]
+    assert wrapper.get_lr()["base_lr"] == [pytest.approx(12e-6 * ratio)]
+
+
+def test_a_rate_cannot_be_scaled_from_an_unknown_batch(motion_videos, tmp_path):
+    runner = build_runner(toy_config("claver_b16_k400", motion_videos, tmp_path, **{"model.cls_head.bank": None}))
+    with pytest.raises(ValueError, match="auto_scale_lr needs base_batch_size"):
+        runner.scale_lr(None, dict(enable=True))

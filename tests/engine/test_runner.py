@@ -3,8 +3,10 @@ import copy
 
 import pytest
 import torch
+from mmengine.hooks import Hook
 from toy import TINY, scalars, toy_config
 
+from claver_mm.datasets import TooManyUnreadable
 from claver_mm.engine.launch import build_runner
 
 SMALL = {"train_dataloader.dataset.indices": 16, "val_dataloader.dataset.indices": 4,
@@ -70,6 +72,7 @@ def test_another_class_list_takes_the_same_weights(trained, motion_videos, tmp_p
     cfg = config(motion_videos, tmp_path, load_from=str(trained[1]))
     for node in (cfg.model.cls_head, cfg.test_dataloader.dataset):
         node.classes = str(tmp_path / "classes.txt")
+    cfg.model.cls_head.bank = None  # templates serve any class
     assert "acc/top1" in build_runner(cfg).test()
 
 
@@ -103,7 +106,7 @@ def test_a_missing_video_stops_the_run_by_name(motion_videos, tmp_path):
     (tmp_path / "list.txt").write_text("nowhere.mp4 0\n" * 4)
     cfg = config(motion_videos, tmp_path, **{"train_dataloader.dataset.ann_file": str(tmp_path / "list.txt"),
                                              "train_dataloader.dataset.indices": None})
-    with pytest.raises(FileNotFoundError, match="no video at .*nowhere.mp4"):
+    with pytest.raises(TooManyUnreadable, match="(?s)nowhere.mp4"):
         build_runner(cfg).train()
 
 
@@ -145,3 +148,50 @@ def test_epochs_draw_different_samples(motion_videos, tmp_path):
         seen.append(torch.stack(next(iter(loader))["inputs"]))
         runner._seed = 0
     assert torch.equal(seen[0], seen[2]) and not torch.equal(seen[0], seen[1])
+
+
+class TextFeaturesFollow(Hook):
+    """Keeps what the head kept before and during validation, and what its weights give then."""
+    priority = "LOWEST"
+
+    def before_val(self, runner):
+        head = runner.model.cls_head.eval()
+        with torch.no_grad():
+            self.trained = head.text_features().clone()
+
+    def after_val_iter(self, runner, *args, **kwargs):
+        head = runner.model.cls_head
+        self.used, (C, M, _) = head._cached[2], head.text_tokens.shape
+        self.expected = head.clip.text_features(head.text_tokens.flatten(0, 1)).unflatten(0, (C, M))
+
+
+def test_text_features_follow_averaged_weights(motion_videos, tmp_path):
+    """``EMAHook`` swaps weights through ``.data``, which moves no version counter."""
+    cfg = config(motion_videos, tmp_path, **{"optim_wrapper.optimizer.lr": 0.01, "param_scheduler": None})
+    cfg.custom_hooks = [*cfg.custom_hooks, dict(type="EMAHook", momentum=0.5)]
+    runner = build_runner(cfg)
+    hook = TextFeaturesFollow()
+    runner.register_hook(hook)
+    runner.train()
+    assert torch.allclose(hook.used, hook.expected, atol=1e-6)
+    assert (hook.used - hook.trained).abs().max() > 1e-3
+    saved = torch.load(tmp_path / "epoch_1.pth", weights_only=True)
+    key = "cls_head.clip.text.text_projection"
+    assert not torch.equal(saved["state_dict"][key], saved["ema_state_dict"][f"module.{key}"])
+    assert torch.equal(runner.model.state_dict()[key], saved["ema_state_dict"][f"module.{key}"])
+
+
+def test_compiled_parts_train_as_others_and_save_the_same_names(trained, motion_videos, tmp_path):
+    """One small part, by the cheapest backend: compiling takes longer than training here."""
+    runner = build_runner(config(motion_videos, tmp_path, compile=dict(parts=["cls_head.clip.ln_post"],
+                                                                       backend="eager")))
+    runner.train()
+    assert runner.model.cls_head.clip.ln_post._compiled_call_impl is not None
+    expected = weights(trained[0] / "epoch_1.pth")
+    for key, value in weights(tmp_path / "epoch_1.pth").items():
+        assert torch.allclose(value, expected[key], atol=1e-6), key
+
+
+def test_a_part_to_compile_that_is_not_there_is_named(motion_videos, tmp_path):
+    with pytest.raises(ValueError, match="compile.parts names 'necks', which the model has not; it has .*backbone"):
+        build_runner(config(motion_videos, tmp_path, compile=dict(parts=["necks"]))).train()

@@ -1,0 +1,48 @@
+"""The command line that writes lists."""
+import importlib.util
+
+import pytest
+from splits import classes_of, write_hmdb51
+from toy import ROOT
+
+from claver_mm.protocols import draw_few_shot, read_hmdb51, read_list
+
+spec = importlib.util.spec_from_file_location("make_lists", ROOT / "tools/make_lists.py")
+make_lists = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(make_lists)
+HMDB = classes_of("hmdb51")
+
+
+def make(*arguments):
+    make_lists.main([str(argument) for argument in arguments])
+
+
+@pytest.fixture
+def train(tmp_path):
+    write_hmdb51(tmp_path / "splits", train=4)
+    make("hmdb51", tmp_path / "splits", "--out", tmp_path)
+    return tmp_path / "hmdb51_train_split_1_videos.txt"
+
+
+def test_lists_are_called_as_mmaction2_calls_them(train, tmp_path):
+    assert read_list(train, HMDB) == read_hmdb51(tmp_path / "splits", 1, "train", HMDB)
+    assert len(read_list(tmp_path / "hmdb51_val_split_3_videos.txt", HMDB)) == 51
+
+
+def test_few_shot_lists_are_drawn_or_mapped(train, tmp_path):
+    few_shot = ("few-shot", train, "--classes", ROOT / "prompts/classes/hmdb51.txt", "--out", tmp_path)
+    make(*few_shot, "--shots", 2, 4, "--seed", 5)
+    drawn = read_list(tmp_path / "train_2shot_seed5.txt", HMDB)
+    assert drawn == draw_few_shot(read_list(train, HMDB), HMDB, 2, seed=5)
+    make(*few_shot, "--shots", 2, "--published", tmp_path / "train_2shot_seed5.txt")
+    assert read_list(tmp_path / "train_2shot_train_2shot_seed5.txt", HMDB) == drawn
+    with pytest.raises(SystemExit, match="make_lists: class 'brush_hair' has 4 training videos, 8 are to be drawn"):
+        make(*few_shot, "--shots", 8)
+
+
+def test_kinetics_lists_come_from_csv_files(tmp_path, capsys):
+    (tmp_path / "k.csv").write_text("label,youtube_id,time_start,time_end,split\nwaking up,abc,1,11,test\n")
+    make("kinetics600", tmp_path / "k.csv", "--out", tmp_path / "k.txt", "--folders", "underscores")
+    number = classes_of("kinetics600").index("waking up")
+    assert (tmp_path / "k.txt").read_text() == f"waking_up/abc_000001_000011.mp4 {number}\n"
+    assert capsys.readouterr().out == f"{tmp_path / 'k.txt'}: 1 videos of 1 classes\n"
