@@ -12,7 +12,7 @@ sys.meta_path.insert(0, Blocked())
 import claver_mm.attention, claver_mm.clip, claver_mm.language, claver_mm.streaming, claver_mm.temporal
 import claver_mm.weights
 import claver_mm.protocols, claver_mm.protocols.views
-import claver_mm.randomness
+import claver_mm.randomness, claver_mm.costs
 print(sorted(name for name in sys.modules if name.startswith('mm') and name != 'mmap'))
 """
 
