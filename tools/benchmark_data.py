@@ -31,7 +31,7 @@ import decord
 import numpy as np
 import torch
 from mmaction.registry import TRANSFORMS
-from mmengine.config import Config
+from mmengine.config import Config, ConfigDict
 from mmengine.registry import init_default_scope
 from tqdm import tqdm
 
@@ -108,10 +108,9 @@ def build_path(name: str, num_frames: int) -> list:
     """Steps of the training pipeline, stock or ours; all colour steps with one order of their four operations."""
     steps = copy.deepcopy(Config.fromfile(ROOT / "configs/_base_/pipelines/8x224.py").train_pipeline)
     ours = name != "stock"
+    steps[0] = ConfigDict(type="OpenVideo", **PATHS[name]) if ours else ConfigDict(type="DecordInit")
     for step in steps:
-        if step.type == "OpenVideo":
-            step.update(dict(PATHS[name]) if ours else dict(type="DecordInit"))
-        elif step.type == "DecodeFrames" and not ours:
+        if step.type == "DecodeFrames" and not ours:
             step.type = "DecordDecode"
         elif step.type == "UniformSample":
             step.clip_len = num_frames
