@@ -106,8 +106,8 @@ def dense_is_faster(pattern: str, T: int, L: int, dtype: torch.dtype, needs_grad
     S = T * L
     if pattern == "kmt":  # cutting in two gains nothing where it costs the kernel its large tiles
         return L < LONG_FRAME or dtype == torch.bfloat16 or LARGE_TILE_ROWS <= S < 2 * LARGE_TILE_ROWS
-    if dtype == torch.bfloat16:  # the products are so fast that merging costs as much
-        return S < (384 if needs_grad else 1024)
+    if dtype == torch.bfloat16:  # the products are so fast that merging costs as much, and small tiles more
+        return not needs_grad or S < (384 if L >= LONG_FRAME else 1024)
     return S < 256
 
 
