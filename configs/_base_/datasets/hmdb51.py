@@ -1,39 +1,14 @@
-# Lists and folders as MMAction2 prepares them (its tools/data/hmdb51), split 1; a leaf adds the pipelines.
+# Lists and folders as MMAction2 prepares them (its tools/data/hmdb51), split 1.
+_base_ = ["kinetics400.py"]
+
 class_list = "{{ fileDirname }}/../../../prompts/classes/hmdb51.txt"
 prompt_bank = "{{ fileDirname }}/../../../prompts/hmdb51.yaml"
 data_root = "data/hmdb51"
+train_videos = dict(classes=class_list, ann_file=f"{data_root}/hmdb51_train_split_1_videos.txt",
+                    data_prefix=dict(video=f"{data_root}/videos"))
+val_videos = dict(classes=class_list, ann_file=f"{data_root}/hmdb51_val_split_1_videos.txt",
+                  data_prefix=dict(video=f"{data_root}/videos"))
 
-train_dataloader = dict(
-    batch_size=16,  # 8 GPUs: 128
-    num_workers=8,
-    persistent_workers=True,
-    sampler=dict(type="DefaultSampler", shuffle=True),
-    dataset=dict(
-        type="ActionVideoDataset",
-        classes=class_list,
-        ann_file=f"{data_root}/hmdb51_train_split_1_videos.txt",
-        data_prefix=dict(video=f"{data_root}/videos")))
-val_dataloader = dict(
-    batch_size=16,
-    num_workers=8,
-    persistent_workers=True,
-    sampler=dict(type="DefaultSampler", shuffle=False),
-    dataset=dict(
-        type="ActionVideoDataset",
-        classes=class_list,
-        ann_file=f"{data_root}/hmdb51_val_split_1_videos.txt",
-        data_prefix=dict(video=f"{data_root}/videos"),
-        test_mode=True))
-test_dataloader = dict(
-    batch_size=1,
-    num_workers=8,
-    persistent_workers=True,
-    sampler=dict(type="DefaultSampler", shuffle=False),
-    dataset=dict(
-        type="ActionVideoDataset",
-        classes=class_list,
-        ann_file=f"{data_root}/hmdb51_val_split_1_videos.txt",
-        data_prefix=dict(video=f"{data_root}/videos"),
-        test_mode=True))
-val_evaluator = dict(type="AccMetric")
-test_evaluator = dict(type="AccMetric")
+train_dataloader = dict(dataset=train_videos)
+val_dataloader = dict(dataset=val_videos)
+test_dataloader = dict(dataset=val_videos)
