@@ -1,0 +1,151 @@
+"""Which words of a text and which tokens of which frames a similarity rests on (Chefer et al. 2021, arXiv 2103.15679).
+
+Pure: imports torch and nothing of ``mm*``.
+Letters: ``B`` video-text pairs, ``T`` frames of a clip, ``L`` tokens of a frame, ``S`` tokens of a sequence, ``h, w``
+patches of a frame down and across, ``N`` other texts.
+
+Through a layer with attention ``A`` relevance goes as ``R <- R + E_h((dA * A)+) R`` (their equations 5 and 6), where
+``dA`` is the gradient of the score. Only the row of ``R`` that the score is read from is asked for, so the row alone
+is rolled back, from the last layer to the first, and no ``S x S`` matrix is kept. Class tokens are read after the
+temporal transformer, the end-of-text token after the text tower.
+"""
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from ..language.encoder import allow_short_texts, text_lengths
+from .attention import AttentionCall, record_attention
+
+
+@dataclass
+class Relevance:
+    """Relevance of ``B`` video-text pairs: no unit, none below zero, comparable within one map."""
+
+    score: Tensor
+    """What is explained, ``(B,)``: cosine similarity, or log-odds against other texts."""
+    text: Tensor
+    """Of text tokens, ``(B, context)``; zero from the end-of-text token on."""
+    spatial: Tensor
+    """Of patches for the image tower's class token of their own frame, ``(B, T, h, w)``."""
+    temporal: Tensor
+    """Of patches for the class tokens of the temporal transformer, ``(B, T, h, w)``; zero without one."""
+    combined: Tensor
+    """Of patches through both, ``(B, T, h, w)``: the temporal relevance rolled on through the image tower."""
+    frames: Tensor
+    """Of whole frames, their class tokens included, for the temporal transformer, ``(B, T)``; zero without one."""
+
+
+def relevance(model: nn.Module, clips: Tensor, tokens: Tensor, against: Tensor | None = None) -> Relevance:
+    """Relevance of words and tokens for video-text pairs.
+
+    Args:
+        model: A recogniser with a ``CLIPBackbone``, a ``TemporalNeck`` or none, and a ``ContrastiveTextHead``, in
+            evaluation mode. Its parameters, their gradients and its outputs stay as they are.
+        clips: Normalised, ``(B, 3, T, h, w)``.
+        tokens: Token ids of the text of each clip, ``(B, context)``.
+        against: Token ids of other texts ``(N, context)``. With them the score is the log-odds of the text among
+            them, which asks what speaks for it *and not for the others*; without, its similarity.
+
+    Raises:
+        ValueError: A model of other parts, in training mode, or tensors that do not fit.
+    """
+    backbone, transformer, head = _parts(model)
+    if clips.ndim != 5 or tokens.ndim != 2 or len(clips) != len(tokens):
+        raise ValueError(f"expected clips (B, 3, T, h, w) and one text for each, (B, context), got "
+                         f"{tuple(clips.shape)} and {tuple(tokens.shape)}")
+    tower, trunk = head.clip.text, backbone.visual
+    with torch.inference_mode(False), torch.enable_grad():
+        with record_attention(_layers(trunk)) as spatial_calls, record_attention(
+                _layers(transformer)) as temporal_calls:
+            features = backbone(clips.detach().clone().requires_grad_())  # frozen towers need gradients as well
+            read = features if transformer is None else model.neck(features)[0]
+            video = head.video_features(read)
+        tokens = tokens.to(clips.device)
+        lengths = text_lengths(tower, tokens.cpu()).to(clips.device)
+        text, text_calls = _encode(tower, tokens[:, :lengths.max()])
+        score = _score(head, video, nn.functional.normalize(text, dim=-1), against)
+        groups = (spatial_calls, temporal_calls, text_calls)
+        gradients = iter(torch.autograd.grad(score.sum(), [call.output for calls in groups for call in calls]))
+        spatial_gradients, temporal_gradients, text_gradients = ([next(gradients) for _ in calls] for calls in groups)
+
+    start = _read_tokens(features.shape[:3], head.pool, clips)
+    after = _temporal_relevance(start, temporal_calls, temporal_gradients)
+    spatial, combined = (_roll_back(spatial_calls, spatial_gradients, row.flatten(0, 1)).unflatten(0, row.shape[:2])
+                         for row in (start, after))
+    maps = [(x - start)[:, :, 1:].unflatten(2, trunk.grid_size) for x in (spatial, after, combined)]
+    end = nn.functional.one_hot(lengths - 1, lengths.max()).to(clips.dtype)
+    words = _roll_back(text_calls, text_gradients, end) * (end == 0)
+    words = nn.functional.pad(words, (0, tokens.shape[1] - words.shape[1]))
+    return Relevance(score.detach(), words, *maps, (after - start).sum(dim=2))
+
+
+def _roll_back(calls: Sequence[AttentionCall], gradients: Sequence[Tensor], row: Tensor) -> Tensor:
+    """A row of relevance ``(B, S)`` from behind the last layer to before the first."""
+    for call, gradient in zip(reversed(calls), reversed(gradients)):
+        received = torch.zeros_like(row)
+        for rows, A, dA in call.weights(gradient):
+            received += torch.einsum("br,brs->bs", row[:, rows], (A * dA).clamp_(min=0).mean(dim=1).to(row.dtype))
+        row = row + received
+    return row
+
+
+def _temporal_relevance(start: Tensor, calls: Sequence[AttentionCall], gradients: Sequence[Tensor]) -> Tensor:
+    """``(B, T, L) -> (B, T, L)``; blocks that see class tokens alone (``class_token``) leave patches as they are."""
+    if not calls:
+        return start
+    L = calls[0].inputs.shape[1] // start.shape[1]
+    rolled = _roll_back(calls, gradients, start[:, :, :L].flatten(1)).unflatten(1, (-1, L))
+    return torch.cat([rolled, start[:, :, L:]], dim=2)
+
+
+def _read_tokens(shape: torch.Size, pool: str, like: Tensor) -> Tensor:
+    """How much the head reads of each token, ``(B, T, L)``; sums to one over a clip."""
+    B, T, L = shape
+    if pool == "mean":
+        return like.new_full(shape, 1 / (T * L))
+    start = like.new_zeros(shape)
+    start[:, :, 0] = 1 / T
+    return start
+
+
+def _encode(tower: nn.Module, tokens: Tensor) -> tuple[Tensor, list[AttentionCall]]:
+    """Features of texts and the calls of the tower's attention layers."""
+    allow_short_texts(tower)
+    handle = tower.token_embedding.register_forward_hook(
+        lambda _, __, embedded: embedded if embedded.requires_grad else embedded.requires_grad_())
+    try:
+        with record_attention(_layers(tower)) as calls:
+            return tower(tokens), calls
+    finally:
+        handle.remove()
+
+
+def _score(head: nn.Module, video: Tensor, text: Tensor, against: Tensor | None) -> Tensor:
+    similarity = (video * text).sum(dim=-1)
+    if against is None:
+        return similarity
+    with torch.no_grad():
+        others = head.clip.text_features(against)
+    scale = head.clip.logit_scale.exp()
+    return scale * similarity - (scale * video @ others.T).logsumexp(dim=-1)
+
+
+def _layers(tower: nn.Module | None) -> list[nn.Module]:
+    """Attention layers of a transformer, first to last."""
+    blocks = getattr(getattr(tower, "transformer", tower), "resblocks", ())
+    return [block.attn for block in blocks]
+
+
+def _parts(model: nn.Module) -> tuple[nn.Module, nn.Module | None, nn.Module]:
+    backbone, head = getattr(model, "backbone", None), getattr(model, "cls_head", None)
+    if not hasattr(backbone, "visual") or not hasattr(head, "clip"):
+        raise ValueError("relevance needs a recogniser with a CLIPBackbone and a ContrastiveTextHead, got "
+                         f"{type(backbone).__name__} and {type(head).__name__}")
+    if model.training:
+        raise ValueError("the recogniser is in training mode; call eval() first")
+    neck = getattr(model, "neck", None)
+    return backbone, None if neck is None else neck.transformer, head
