@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import warnings
+from collections.abc import Callable
 from functools import lru_cache
 from types import SimpleNamespace
 
@@ -165,7 +166,7 @@ def tokenize(texts: list[str], arch: Arch) -> Tensor:
         ValueError: The architecture's vocabulary is not that of the tokenizer.
     """
     text_cfg = model_config(arch)["text_cfg"]
-    tokenizer = _tokenizer(arch if isinstance(arch, str) else None)
+    tokenizer = tokenizer_of(arch)
     context = text_cfg.get("context_length", 77)
     if isinstance(tokenizer, open_clip.SimpleTokenizer):
         if text_cfg.get("vocab_size", 49408) < tokenizer.vocab_size:
@@ -181,6 +182,11 @@ def tokenize(texts: list[str], arch: Arch) -> Tensor:
 def count_tokens(text: str) -> int:
     """Tokens of a text by CLIP's own tokenizer, with its two end markers."""
     return len(_tokenizer(None).encode(text)) + 2
+
+
+def tokenizer_of(arch: Arch) -> Callable:
+    """open_clip's tokenizer of an architecture; CLIP's own for a model config."""
+    return _tokenizer(arch if isinstance(arch, str) else None)
 
 
 @lru_cache(maxsize=8)

@@ -21,7 +21,10 @@ from mmengine.dataset import Compose, pseudo_collate
 from mmengine.registry import init_default_scope
 from torch import Tensor
 
+from .clip import tokenize
 from .datasets.transforms import OpenVideo
+from .explain.explanation import Explanation, words_of
+from .explain.relevance import relevance
 from .language.bank import PromptBank, read_bank
 from .language.prompts import ACTION_TEMPLATES, class_texts, read_lines
 from .models.contrastive_head import ContrastiveTextHead
@@ -78,6 +81,8 @@ class Recognizer:
         self.head.average_clips = "prob"
         self.model.to(device or ("cuda" if torch.cuda.is_available() else "cpu")).eval()
         self._steps = Compose(copy.deepcopy(config.test_dataloader.dataset.pipeline))
+        single = config.get("val_dataloader") or config.test_dataloader
+        self._single_view = Compose(copy.deepcopy(single.dataset.pipeline))
         self._own = (self.head.class_names, self.head.text_tokens)
 
     def recognize(self, video: Video, labels: Labels | None = None, *, extra: Sequence[str] = (),
@@ -104,12 +109,9 @@ class Recognizer:
             raise ValueError(f"batch_size and top must be at least 1, got {batch_size} and {top}")
         names = self._set_labels(labels, list(extra), templates)
         several = isinstance(video, list | tuple) and not _is_frame(video[0] if video else None)
-        inputs = [_as_input(one) for one in (video if several else [video])]
+        inputs = [_as_input(one, self._steps) for one in (video if several else [video])]
         if not inputs:
             raise ValueError("no video was given")
-        in_memory = any("array" in one for one in inputs)
-        if in_memory and not any(isinstance(step, OpenVideo) for step in self._steps.transforms):
-            raise ValueError("frames in memory need a test pipeline that begins with OpenVideo and DecodeFrames")
         ranked = []
         for first in range(0, len(inputs), batch_size):
             batch = pseudo_collate([self._steps(one) for one in inputs[first:first + batch_size]])
@@ -119,6 +121,48 @@ class Recognizer:
                 order = scores.argsort(descending=True, stable=True)[:top].tolist()
                 ranked.append([Recognition(names[i], scores[i].item()) for i in order])
         return ranked if several else ranked[0]
+
+    def explain(self, video: Video, text: str | None = None, labels: Labels | None = None, *,
+                against: Sequence[str] = (), top: int = 5, **how) -> Explanation:
+        """Which words of a text and which parts of which frames the similarity of a video and a text rests on.
+
+        Looks at one view of the video, that of the config's validation, whole attention layers at a time; see
+        ``claver_mm.explain.relevance``.
+
+        Args:
+            video: As in ``recognize``, one video.
+            text: Any text, word for word; the likeliest label when None.
+            labels: What is ranked beside it, as in ``recognize``; the config's own classes when None.
+            against: Other texts: explain what speaks for ``text`` and not for them.
+            top: So many labels are kept of the ranking.
+            how: ``templates`` of ``recognize``.
+
+        Raises:
+            FileNotFoundError, claver_mm.datasets.UnreadableVideo: As in ``recognize``.
+            ValueError: As in ``recognize``; several videos; or towers whose attention cannot be read.
+        """
+        if isinstance(video, list | tuple) and not _is_frame(video[0] if video else None):
+            raise ValueError("one video at a time is explained, got a list of them")
+        ranked = self.recognize(video, labels, **how)
+        if text is None:
+            text = ranked[0].label
+        elif text not in [label for label, _ in ranked]:
+            ranked = self.recognize(video, labels, extra=[text], **how)
+        one, frame_numbers = _as_input(video, self._single_view), None
+        for step in self._single_view.transforms:
+            one = step(one)
+            frame_numbers = one.get("frame_inds", frame_numbers)
+        inputs = one["inputs"][:1]  # (1, 3, T, h, w)
+        clip = self.model.data_preprocessor(pseudo_collate([dict(one, inputs=inputs)]))["inputs"][0]
+        tokens = tokenize([text], self.head.arch)
+        others = tokenize(list(against), self.head.arch) if against else None
+        found = relevance(self.model, clip, tokens, others)
+        T = inputs.shape[2]
+        return Explanation(
+            text=text, words=words_of(tokens[0], found.text[0], self.head.arch), against=tuple(against), ranked=ranked[:top],
+            similarity=found.similarity.item(), frames=inputs[0].permute(1, 2, 3, 0).numpy(),
+            frame_numbers=np.ravel(frame_numbers)[:T].tolist(), frame_relevance=found.frames[0].cpu().numpy(),
+            **{name: getattr(found, name)[0].cpu().numpy() for name in ("spatial", "temporal", "combined")})
 
     def _set_labels(self, labels: Labels | None, extra: list[str], templates: Sequence[str]) -> list[str]:
         """Give the head its texts; the labels in their order."""
@@ -160,8 +204,8 @@ def _is_frame(x: object) -> bool:
     return getattr(x, "ndim", None) == 3 or hasattr(x, "convert")  # an array, or an image of Pillow
 
 
-def _as_input(video: Video) -> dict:
-    """What the test pipeline takes."""
+def _as_input(video: Video, steps: Compose) -> dict:
+    """What a pipeline takes."""
     if isinstance(video, str | Path):
         return dict(filename=str(video), label=-1, start_index=0, modality="RGB")
     if isinstance(video, list | tuple):
@@ -172,4 +216,6 @@ def _as_input(video: Video) -> dict:
     array = video.cpu().numpy() if isinstance(video, Tensor) else np.asarray(video)
     if array.ndim != 4 or array.shape[-1] != 3 or array.dtype != np.uint8 or not array.size:
         raise ValueError(f"a video in memory must be uint8 RGB frames (T, h, w, 3), got {array.dtype} {array.shape}")
+    if not any(isinstance(step, OpenVideo) for step in steps.transforms):
+        raise ValueError("frames in memory need a pipeline that begins with OpenVideo and DecodeFrames")
     return dict(array=array, filename="frames in memory", label=-1, start_index=0, modality="RGB")

@@ -25,8 +25,10 @@ from .attention import AttentionCall, record_attention
 class Relevance:
     """Relevance of ``B`` video-text pairs: no unit, none below zero, comparable within one map."""
 
+    similarity: Tensor
+    """Cosine of video and text, ``(B,)``."""
     score: Tensor
-    """What is explained, ``(B,)``: cosine similarity, or log-odds against other texts."""
+    """What is explained, ``(B,)``: the similarity, or the log-odds against other texts."""
     text: Tensor
     """Of text tokens, ``(B, context)``; zero from the end-of-text token on."""
     spatial: Tensor
@@ -67,7 +69,8 @@ def relevance(model: nn.Module, clips: Tensor, tokens: Tensor, against: Tensor |
         tokens = tokens.to(clips.device)
         lengths = text_lengths(tower, tokens.cpu()).to(clips.device)
         text, text_calls = _encode(tower, tokens[:, :lengths.max()])
-        score = _score(head, video, nn.functional.normalize(text, dim=-1), against)
+        similarity = (video * nn.functional.normalize(text, dim=-1)).sum(dim=-1)
+        score = similarity if against is None else _log_odds(head, video, similarity, against)
         groups = (spatial_calls, temporal_calls, text_calls)
         gradients = iter(torch.autograd.grad(score.sum(), [call.output for calls in groups for call in calls]))
         spatial_gradients, temporal_gradients, text_gradients = ([next(gradients) for _ in calls] for calls in groups)
@@ -80,7 +83,7 @@ def relevance(model: nn.Module, clips: Tensor, tokens: Tensor, against: Tensor |
     end = nn.functional.one_hot(lengths - 1, lengths.max()).to(clips.dtype)
     words = _roll_back(text_calls, text_gradients, end) * (end == 0)
     words = nn.functional.pad(words, (0, tokens.shape[1] - words.shape[1]))
-    return Relevance(score.detach(), words, *maps, (after - start).sum(dim=2))
+    return Relevance(similarity.detach(), score.detach(), words, *maps, (after - start).sum(dim=2))
 
 
 def _roll_back(calls: Sequence[AttentionCall], gradients: Sequence[Tensor], row: Tensor) -> Tensor:
@@ -124,10 +127,8 @@ def _encode(tower: nn.Module, tokens: Tensor) -> tuple[Tensor, list[AttentionCal
         handle.remove()
 
 
-def _score(head: nn.Module, video: Tensor, text: Tensor, against: Tensor | None) -> Tensor:
-    similarity = (video * text).sum(dim=-1)
-    if against is None:
-        return similarity
+def _log_odds(head: nn.Module, video: Tensor, similarity: Tensor, against: Tensor) -> Tensor:
+    """``log p - log (1 - p)`` of a text among itself and others, which does not level off where ``p`` nears one."""
     with torch.no_grad():
         others = head.clip.text_features(against)
     scale = head.clip.logit_scale.exp()

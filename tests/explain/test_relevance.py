@@ -96,6 +96,7 @@ def test_relevance_is_the_printed_rule(pattern, pool, against, clips, monkeypatc
     text = nn.functional.normalize(head.clip.text(tokens), dim=-1)
     words = written.take()
     score = (video * text).sum(dim=1)
+    torch.testing.assert_close(found.similarity, score.detach())
     if against:
         other = video @ head.clip.text_features(others).T
         score = head.clip.logit_scale.exp() * score - (head.clip.logit_scale.exp() * other).logsumexp(dim=1)

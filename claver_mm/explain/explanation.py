@@ -1,0 +1,74 @@
+"""One explained video-text pair, ready to be drawn.
+
+Pure: imports nothing of ``mm*``.
+Letters: ``T`` frames, ``H, W`` pixels, ``h, w`` patches of a frame down and across.
+"""
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from open_clip import SimpleTokenizer
+from torch import Tensor
+
+from ..clip import Arch, tokenizer_of
+
+
+@dataclass
+class Explanation:
+    """What a similarity rests on; maps and words without unit, none below zero."""
+
+    text: str
+    words: list[tuple[str, float]]
+    """Words of the text and their relevance, as the tokenizer tells words (and punctuation) apart."""
+    similarity: float
+    """Cosine of video and text."""
+    against: tuple[str, ...]
+    """Texts that the relevance sets this one apart from; none for the similarity itself."""
+    ranked: list[tuple[str, float]]
+    """Likeliest labels and their probabilities."""
+    frames: np.ndarray
+    """As the model saw them, before normalisation: RGB, uint8, ``(T, H, W, 3)``."""
+    frame_numbers: list[int]
+    """Where they lie in the video, ``T``."""
+    spatial: np.ndarray
+    """Relevance of patches within each frame, image tower alone, ``(T, h, w)``."""
+    temporal: np.ndarray
+    """Relevance of patches in the temporal transformer alone, ``(T, h, w)``."""
+    combined: np.ndarray
+    """Relevance of patches through both, ``(T, h, w)``."""
+    frame_relevance: np.ndarray
+    """Relevance of whole frames in the temporal transformer, ``(T,)``."""
+
+
+def words_of(tokens: Tensor, relevance: Tensor | Sequence[float], arch: Arch) -> list[tuple[str, float]]:
+    """Relevance of words: the sum over their tokens, without the marks of start and end.
+
+    Args:
+        tokens: Token ids of a text, ``(context,)``.
+        relevance: Of each token, ``(context,)``.
+        arch: The architecture, which names the tokenizer.
+
+    Raises:
+        ValueError: A tokenizer other than CLIP's own.
+    """
+    tokenizer = tokenizer_of(arch)
+    if not isinstance(tokenizer, SimpleTokenizer):
+        raise ValueError(f"words are told apart by CLIP's own tokenizer, {arch!r} has a {type(tokenizer).__name__}")
+    words: list[tuple[str, float]] = []
+    pieces: list[int] = []
+    value = 0.0
+    for token, share in zip(tokens.tolist(), map(float, relevance)):
+        if token == tokenizer.sot_token_id:
+            continue
+        ends = token == tokenizer.eot_token_id
+        if not ends:
+            pieces.append(token)
+            value += share
+        if pieces and (ends or tokenizer.decoder[token].endswith("</w>")):
+            words.append((tokenizer.decode(pieces).strip(), value))
+            pieces, value = [], 0.0
+        if ends:
+            break
+    return words
