@@ -159,8 +159,8 @@ class Recognizer:
         found = relevance(self.model, clip, tokens, others)
         T = inputs.shape[2]
         return Explanation(
-            text=text, words=words_of(tokens[0], found.text[0], self.head.arch), against=tuple(against), ranked=ranked[:top],
-            similarity=found.similarity.item(), frames=inputs[0].permute(1, 2, 3, 0).numpy(),
+            text=text, words=words_of(tokens[0], found.text[0], self.head.arch), against=tuple(against),
+            ranked=ranked[:top], similarity=found.similarity.item(), frames=inputs[0].permute(1, 2, 3, 0).numpy(),
             frame_numbers=np.ravel(frame_numbers)[:T].tolist(), frame_relevance=found.frames[0].cpu().numpy(),
             **{name: getattr(found, name)[0].cpu().numpy() for name in ("spatial", "temporal", "combined")})
 
