@@ -1,5 +1,6 @@
 """The language branch: class names, templates, prompt banks and the text side of a training step."""
-from .bank import KINDS, PromptBank, check_bank, read_bank
+from .bank import KINDS, PromptBank, read_bank
+from .checks import check_bank
 from .encoder import encode_texts
 from .prompts import ACTION_TEMPLATES, class_texts, read_lines, readable
 

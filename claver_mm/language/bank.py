@@ -1,4 +1,4 @@
-"""Prompt banks: interpretive texts of action classes as data (paper section 3.3), read, checked and chosen from.
+"""Prompt banks: interpretive texts of action classes as data (paper section 3.3), read, chosen from and written.
 
 Pure: imports nothing of ``mm*``.
 A bank is a file a person can read and correct, one class in one place::
@@ -22,8 +22,7 @@ import hashlib
 import json
 import math
 import os
-import unicodedata
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -214,29 +213,35 @@ def _from_yaml(path: Path) -> Iterator[_Row]:
         yield Problem("", 1, "the file", "must be a mapping from class names to texts")
         return
     seen: dict[str, int] = {}
-    for key, entry in root.value:
-        name, line = key.value, key.start_mark.line + 1
+    for name, line, entry in _items(root):
         if name in seen:
             yield Problem("", line, name, f"stands in line {seen[name]} already")
             continue
         seen[name] = line
         kinds: set[str] = set()
-        for kind, texts in (_kinds(entry) if isinstance(entry, yaml.MappingNode) else [("text", entry)]):
+        for kind, number, texts in (_items(entry) if isinstance(entry, yaml.MappingNode) else [("text", line, entry)]):
             if kind in kinds:
-                yield Problem("", texts.start_mark.line + 1, name, f"{kind} stands there twice")
+                yield Problem("", number, name, f"{kind} stands there twice")
                 continue
             kinds.add(kind)
             yield line, name, kind, None
             for node in texts.value if isinstance(texts, yaml.SequenceNode) else [texts]:
-                if isinstance(node, yaml.ScalarNode):
-                    yield line, name, kind, Text(node.value, node.start_mark.line + 1)
-                else:
-                    yield Problem("", node.start_mark.line + 1, name,
+                number = node.start_mark.line + 1
+                if not isinstance(node, yaml.ScalarNode):
+                    yield Problem("", number, name,
                                   f"an entry of {kind} is no text; does it hold ': '? Then put it in quotes")
+                elif not node.style and not node.value:  # nothing at all; "" in quotes is a text, if a bad one
+                    yield Problem("", number, name, f"an entry of {kind} is empty; write a text, or leave it out")
+                else:
+                    yield line, name, kind, Text(node.value, number)
 
 
-def _kinds(entry: yaml.MappingNode) -> Iterator[tuple[str, yaml.Node]]:
-    return ((key.value, texts) for key, texts in entry.value)
+def _items(mapping: yaml.MappingNode) -> Iterator[tuple[str, int, yaml.Node]]:
+    """Name, line and value of each entry."""
+    for key, value in mapping.value:
+        if not isinstance(key, yaml.ScalarNode):
+            raise yaml.MarkedYAMLError(problem="a name is no text; put it in quotes", problem_mark=key.start_mark)
+        yield key.value, key.start_mark.line + 1, value
 
 
 def _from_csv(path: Path) -> Iterator[_Row]:
@@ -250,82 +255,8 @@ def _from_csv(path: Path) -> Iterator[_Row]:
         reader.fieldnames = columns
         for row in reader:
             name, text = (row["class"] or "").strip(), row["text"]
-            if not name or text is None or None in row:
+            if not name or not text or None in row:
                 yield Problem("", reader.line_num, name or "?",
                               "not a class and a text; a text with a comma needs quotes")
             else:
                 yield reader.line_num, name, (row.get("kind") or "").strip() or "text", Text(text, reader.line_num)
-
-
-def check_bank(bank: PromptBank, class_lists: Mapping[str, Sequence[str]], count_tokens: Callable[[str], int],
-               kinds: Sequence[str] = KINDS, at_least: int = 3, context: int = 77) -> list[Problem]:
-    """Everything to mend in a bank: classes and kinds that miss, uneven counts, and texts that are empty, too long,
-    repeated within or across the classes of a list, or hold odd characters.
-
-    Args:
-        bank: The bank.
-        class_lists: Class names, by the name of the file that lists them, one a line; a class of the bank must be in
-            one.
-        count_tokens: Tokens of a text with its end markers.
-        kinds: Kinds that every class needs.
-        at_least: Texts of each kind that every class needs.
-        context: Tokens that a text may have.
-    """
-    problems: dict[Problem, None] = {}
-
-    def say(line: int, name: str, message: str, source: str = bank.source) -> None:
-        problems[Problem(source, line, name, message)] = None
-
-    known = {readable(name).casefold() for names in class_lists.values() for name in names}
-    for name, line in bank.lines.items():
-        if readable(name).casefold() not in known:
-            say(line, name, f"no class of {', '.join(class_lists)}")
-    for name, entry in bank.entries.items():
-        for kind in kinds:
-            found = len(entry.get(kind, ()))
-            if found < at_least:
-                say(bank.lines[name], name, f"{found} texts of the kind {kind!r}, {at_least} are needed")
-        for kind, texts in entry.items():
-            for text, line in texts:
-                for message in faults(text, count_tokens, context):
-                    say(line, name, f"{kind}: {message}")
-    for source, names in class_lists.items():
-        counts: dict[str, tuple[int, str]] = {}
-        seen: dict[str, tuple[str, int]] = {}
-        for number, name in enumerate(names, start=1):
-            entry = bank.entry(name)
-            if entry is None:
-                say(number, name, f"no texts in {bank.source}", source)
-                continue
-            for kind, texts in entry.items():
-                count, first = counts.setdefault(kind, (len(texts), name))
-                if count != len(texts):
-                    say(texts[0].line if texts else 0, name,
-                        f"{len(texts)} texts of the kind {kind!r}, but {first!r} has {count}")
-                for text, line in texts:
-                    other, before = seen.setdefault(bare(text), (name, line))
-                    if (other, before) != (name, line):
-                        say(line, name, f"{kind}: {text!r} stands in line {before} ({other}) already")
-    return sorted(problems, key=lambda problem: (problem.source != bank.source, problem.line))
-
-
-def faults(text: str, count_tokens: Callable[[str], int], context: int = 77) -> list[str]:
-    """What is wrong with a text taken alone; empty where nothing is."""
-    if not text.strip():
-        return ["an empty text"]
-    found = []
-    odd = sorted({char for char in text if unicodedata.category(char)[0] in "CZ" and char != " "
-                  or unicodedata.category(char) in ("So", "Sk")})
-    if odd:
-        found.append(f"odd characters {', '.join(f'U+{ord(char):04X}' for char in odd)} in {text!r}")
-    if text != " ".join(text.split()) and not odd:
-        found.append(f"white space to spare in {text!r}")
-    tokens = count_tokens(text)
-    if tokens > context:
-        found.append(f"{tokens} tokens, {context} fit: {text!r}")
-    return found
-
-
-def bare(text: str) -> str:
-    """A text without case, punctuation and spaces to spare; two texts that share it say the same."""
-    return " ".join("".join(char if char.isalnum() else " " for char in text.casefold()).split())

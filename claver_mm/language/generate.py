@@ -21,7 +21,8 @@ from typing import NamedTuple
 
 from tqdm import tqdm
 
-from .bank import KINDS, bare, faults
+from .bank import KINDS
+from .checks import bare, faults
 from .instruction import COMMANDS, Wanted, ask
 from .prompts import readable
 

@@ -37,25 +37,29 @@ def read_lines(source: str | Path | Sequence[str], what: str) -> list[str]:
 
     Raises:
         FileNotFoundError: The file does not exist.
-        ValueError: No entry, an empty one (the line is named), or one that stands twice.
+        ValueError: No entry, an empty one (the line is named), one that stands twice, or a file that is not UTF-8.
     """
     if isinstance(source, str | Path):
         path = Path(source)
         if not path.is_file():
             raise FileNotFoundError(f"no file of {what} at {path}")
-        entries, where = path.read_text(encoding="utf-8").splitlines(), f"{path}, line "
+        try:
+            entries, where = path.read_text(encoding="utf-8-sig").splitlines(), f"{path}, line "
+        except UnicodeDecodeError as error:
+            raise ValueError(f"{path} is no text in UTF-8: {error}") from error
     else:
-        entries, where = list(source), f"{what}, entry "
+        entries, where = source, f"{what}, entry "
+    entries = [entry.strip() for entry in entries]
     if not entries:
         raise ValueError(f"no {what} in {source!r}")
     seen: dict[str, int] = {}
     for number, entry in enumerate(entries, start=1):
-        if not entry.strip():
+        if not entry:
             raise ValueError(f"{where}{number}: empty")
         if entry in seen:
             raise ValueError(f"{where}{number}: {entry!r} stands in line {seen[entry]} already")
         seen[entry] = number
-    return [entry.strip() for entry in entries]
+    return entries
 
 
 def class_texts(classes: Sequence[str], templates: Sequence[str] = ACTION_TEMPLATES) -> list[list[str]]:

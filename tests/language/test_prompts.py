@@ -46,13 +46,20 @@ def test_templates_must_have_a_place_for_the_name():
 
 
 @pytest.mark.parametrize("content, says", [
-    ("a\n\nb\n", "classes.txt, line 2: empty"), ("a\nb\na\n", "line 3: 'a' stands in line 1 already"),
-    ("", "no classes"),
+    ("a\n\nb\n", "classes.txt, line 2: empty"), ("a\nb\na \n", "line 3: 'a' stands in line 1 already"),
+    ("", "no classes"), ("caf\xe9", "classes.txt is no text in UTF-8"),
 ])
 def test_a_bad_class_list_is_named(tmp_path, content, says):
-    (tmp_path / "classes.txt").write_text(content)
+    """A name that differed by a space at its end stood in the list twice."""
+    (tmp_path / "classes.txt").write_text(content, encoding="latin-1")
     with pytest.raises(ValueError, match=says):
         read_lines(tmp_path / "classes.txt", "classes")
+
+
+def test_a_class_list_may_come_from_an_editor_that_marks_its_encoding(tmp_path):
+    """The mark became part of the first name, which no bank knew."""
+    (tmp_path / "classes.txt").write_text("caf\xe9\nb\n", encoding="utf-8-sig")
+    assert read_lines(tmp_path / "classes.txt", "classes") == ["caf\xe9", "b"]
 
 
 def test_a_missing_class_list_is_named(tmp_path):

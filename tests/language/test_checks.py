@@ -1,0 +1,108 @@
+"""Checking prompt banks, from Python and by tools/check_prompts.py."""
+import importlib.util
+import sys
+
+import pytest
+from toy import ROOT
+
+from claver_mm.clip import count_tokens
+from claver_mm.language import check_bank, read_bank
+
+BAD = """\
+jumping:
+  synonym:
+    - Leaping high
+    - ""
+    - "odd \u200b space"
+  body_parts:
+    - {long}
+running:
+  synonym:
+    - leaping high!
+    -  going fast  again
+unknown:
+  synonym: [x, y]
+""".replace("going fast  again", '"going fast  again"')
+
+
+def test_every_fault_of_a_bank_is_found_with_its_line_and_class(tmp_path):
+    (tmp_path / "bad.yaml").write_text(BAD.format(long="walk " * 80), encoding="utf-8")
+    bank = read_bank(tmp_path / "bad.yaml")
+    problems = check_bank(bank, {"classes.txt": ["jumping", "running", "flying"]}, count_tokens,
+                          kinds=("synonym", "body_parts"), at_least=1)
+    found = {(problem.line, problem.name): problem.message for problem in problems}
+    assert [str(problem) for problem in problems if problem.name == "unknown"] == [
+        f"{tmp_path}/bad.yaml:12: unknown: no class of classes.txt",
+        f"{tmp_path}/bad.yaml:12: unknown: 0 texts of the kind 'body_parts', 1 are needed"]
+    assert found[4, "jumping"] == "synonym: an empty text"
+    assert found[5, "jumping"].startswith("synonym: odd characters U+200B")
+    assert found[7, "jumping"].startswith("body_parts: 82 tokens, 77 fit: 'walk walk")
+    assert found[8, "running"] == "0 texts of the kind 'body_parts', 1 are needed"
+    assert found[11, "running"] == "synonym: white space to spare in 'going fast  again'"
+    assert [problem.message for problem in problems if problem[1:3] == (10, "running")] == [
+        "2 texts of the kind 'synonym', but 'jumping' has 3",
+        "synonym: 'leaping high!' stands in line 3 (jumping) already"]
+    assert [str(problem) for problem in problems][-1] == f"classes.txt:3: flying: no texts in {tmp_path}/bad.yaml"
+
+
+def test_a_good_bank_has_no_fault():
+    bank = read_bank({"a": {"synonym": ["x one", "y two"]}, "b": {"synonym": ["z three", "caf\u00e9 four"]}})
+    assert check_bank(bank, {"list": ["a", "b"]}, count_tokens, kinds=("synonym",), at_least=2) == []
+
+
+def test_a_class_in_two_spellings_is_found(tmp_path):
+    """Whichever came last served every third spelling, without a word."""
+    (tmp_path / "bank.yaml").write_text("brush_hair: [combing]\nBrushHair: [stroking]\n")
+    bank = read_bank(tmp_path / "bank.yaml")
+    assert [str(problem) for problem in check_bank(bank, {"list": ["brush hair"]}, count_tokens, kinds=())] == [
+        f"{tmp_path}/bank.yaml:2: BrushHair: is the class of line 1 (brush_hair) in another spelling, with other texts"]
+
+
+@pytest.fixture
+def tool(monkeypatch, capsys):
+    """Runs the tool in this process: exit status, and what it said."""
+    spec = importlib.util.spec_from_file_location("check_prompts", ROOT / "tools/check_prompts.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["check_prompts.py", *map(str, arguments)])
+        try:
+            status = module.main()
+        except SystemExit as error:
+            status = error.code
+        said = capsys.readouterr()
+        return status, said.out + said.err
+    return run
+
+
+def test_the_tool_passes_the_banks_of_the_project_and_sums_them_up(tool):
+    status, said = tool()
+    assert status == 0 and said.endswith("0 problems\n"), said
+    table = (ROOT / "prompts/README.md").read_text()
+    rows = [line for line in said.splitlines() if line.startswith("|")]
+    assert len(rows) == 2 + 4 * 3 and all(row in table for row in rows), "prompts/README.md has an old table"
+
+
+def test_the_tool_names_the_faults_of_a_bank_and_fails(tool, tmp_path):
+    bank, classes = tmp_path / "bank.csv", tmp_path / "classes.txt"
+    bank.write_text("class,kind,text\njumping,synonym,hopping up\nbrush_hair,synonym,combing tresses\n")
+    classes.write_text("jumping\nflying\n")
+    status, said = tool(bank, "--classes", classes, "--kinds", "synonym", "--at-least", 1)
+    assert status == 1 and said.endswith("2 problems\n")
+    assert f"{bank}:3: brush_hair: no class of {classes}" in said
+    assert f"{classes}:2: flying: no texts in {bank}" in said
+
+
+@pytest.mark.parametrize("bank, lists, says", [
+    ("none.yaml", ["classes.txt"], "no prompt bank at none.yaml"),
+    ("bank.yaml", ["none.txt"], "no file of classes at none.txt"),
+    ("bank.txt", ["classes.txt"], "bank.txt: a bank is a file in .yaml, .json or .csv"),
+    ("bank.yaml", None, "give a bank and the class lists it is for"),
+])
+def test_the_tool_says_what_it_cannot_read(tool, tmp_path, monkeypatch, bank, lists, says):
+    monkeypatch.chdir(tmp_path)
+    for name, content in (("bank.yaml", "jumping: [up]"), ("bank.txt", "jumping"), ("classes.txt", "jumping")):
+        (tmp_path / name).write_text(content)
+    status, said = tool(bank, *(["--classes", *lists] if lists else []))
+    assert status == 2 and says in said and "Traceback" not in said
