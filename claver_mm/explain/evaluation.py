@@ -48,6 +48,10 @@ class Evaluation:
         """Mean similarity to the true class."""
         return float(np.nanmean(self.similarities))
 
+    def select(self, mask: np.ndarray) -> Evaluation:
+        """The videos where ``mask``, bool ``(N,)``, is true."""
+        return Evaluation(self.labels[mask], self.predictions[mask], self.similarities[mask])
+
 
 def evaluate(model: nn.Module, batches: Iterable[dict], change: Callable[[Tensor], Tensor] | None = None,
              total: int | None = None, progress: str | None = None) -> Evaluation:
