@@ -24,7 +24,8 @@ sys.path.insert(0, str(ROOT))
 from claver_mm.clip import count_tokens
 from claver_mm.language import KINDS, read_bank, read_lines
 from claver_mm.language.bank import write_bank
-from claver_mm.language.generate import Cache, CannotGoOn, Sampling, generate, local_writer, openai_writer
+from claver_mm.language.generate import Cache, generate
+from claver_mm.language.writers import CannotGoOn, Sampling, local_writer, openai_writer
 
 
 def within(kind: type, above: float, most: float = float("inf")) -> Callable[[str], float]:
@@ -75,7 +76,7 @@ def parse_arguments() -> argparse.Namespace:
 
 
 def refuse_to_lose(out: Path, cache: Cache) -> None:
-    """Raise ValueError if an existing bank holds a text that could not be written again from the cache."""
+    """Raise ValueError if what is in an existing bank is not what this tool has put there."""
     if not out.exists():
         return
     way_out = "give another --out, or remove the file"
@@ -83,12 +84,14 @@ def refuse_to_lose(out: Path, cache: Cache) -> None:
         bank = read_bank(out)
     except ValueError as error:
         raise ValueError(f"{out} is there and is no bank ({str(error).splitlines()[0]}); {way_out}") from error
+    if bank.digest in cache.banks:
+        return
     kept = set(cache.texts.values())
-    lost = [text for entry in bank.entries.values() for texts in entry.values() for text in texts
-            if text.text not in kept]
-    if lost:
-        raise ValueError(f"{out} holds texts that {cache.path} has not, so somebody may have corrected it by hand "
-                         f"({len(lost)}, the first in line {lost[0].line}: {lost[0].text!r}); {way_out}")
+    new = [text for entry in bank.entries.values() for texts in entry.values() for text in texts
+           if text.text not in kept]
+    where = f"{len(new)} new, the first in line {new[0].line}: {new[0].text!r}" if new else "some are gone or moved"
+    raise ValueError(f"{out} has other texts than were written there by {cache.path}, so somebody may have corrected "
+                     f"it by hand ({where}); {way_out}")
 
 
 def write(options: argparse.Namespace) -> int:
@@ -101,6 +104,7 @@ def write(options: argparse.Namespace) -> int:
         bank, report = generate(classes, writer, cache, count_tokens, options.kinds, options.per_kind, options.workers,
                                 options.attempts)
         refuse_to_lose(options.out, cache)  # again: hours may have passed
+        cache.add_bank(read_bank(bank).digest, options.out.name)
         write_bank(bank, options.out)
     print(report)
     print(f"{report.cached + report.written} texts of {len(classes)} classes are in {options.out}")

@@ -1,6 +1,6 @@
 """Interpretive prompts written by a large language model (paper section 3.3 and appendix E).
 
-Pure: imports nothing of ``mm*``; the client libraries are imported where they are used.
+Pure: imports nothing of ``mm*``.
 Each text is one request: command, examples, concept. Accepted answers go to an append-only file at once, so that a run
 that is stopped loses nothing and the next one goes on.
 """
@@ -17,7 +17,6 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import NamedTuple
 
 from tqdm import tqdm
 
@@ -25,39 +24,25 @@ from .bank import KINDS
 from .checks import bare, faults
 from .instruction import COMMANDS, Wanted, ask
 from .prompts import readable
+from .writers import BadReply, CannotGoOn, Filtered, Sampling, Write
 
 REFUSALS = ("as an ai", "i'm sorry", "i am sorry", "i cannot", "i can't")
 
 
-class BadReply(RuntimeError):
-    """A server's answer that is no chat completion; asking again may help."""
-
-
-class CannotGoOn(RuntimeError):
-    """Asking again does not help: the server refuses key, address, model or parameters, or is silent for long."""
-
-
-@dataclass(frozen=True)
-class Sampling:
-    """How answers are drawn."""
-    model: str
-    temperature: float = 0.90
-    top_p: float = 0.95
-    max_tokens: int = 200
-
-
 @dataclass
 class Report:
-    """What a run did."""
+    """What a run did: numbers of texts, why answers were refused, and which texts failed why."""
     cached: int = 0
     written: int = 0
     retries: int = 0
+    filtered: int = 0
     refused: Counter = field(default_factory=Counter)
     failed: dict[Wanted, str] = field(default_factory=dict)
 
     def __str__(self) -> str:
         refused = ", ".join(f"{reason} {count}" for reason, count in self.refused.most_common()) or "none"
-        lines = [f"{self.cached} texts from the cache, {self.written} new, {len(self.failed)} failed; "
+        filtered = f" ({self.filtered} by the server's content filter)" if self.filtered else ""
+        lines = [f"{self.cached} texts from the cache, {self.written} new, {len(self.failed)} failed{filtered}; "
                  f"{self.retries} requests sent again; answers asked again: {refused}"]
         lines += [f"failed: {wanted.name}, {wanted.kind} {wanted.sample}: {why}" for wanted, why in self.failed.items()]
         return "\n".join(lines)
@@ -95,7 +80,7 @@ def broken_rule(text: str, wanted: Wanted, messages: list[dict[str, str]], taken
 
 
 class Cache:
-    """Accepted answers in a file of JSON lines that only grows.
+    """Accepted answers in a file of JSON lines that only grows, and the digests of the banks that were made of them.
 
     A last line that a killed run left unfinished is cut off; anything else that cannot be read is an error.
     """
@@ -105,6 +90,7 @@ class Cache:
         self._lock = threading.Lock()
         self._sampling = asdict(sampling)
         self.texts: dict[str, str] = {}
+        self.banks: set[str] = set()
         path.parent.mkdir(parents=True, exist_ok=True)
         content = path.read_bytes() if path.exists() else b""
         *lines, last = content.split(b"\n")
@@ -113,7 +99,10 @@ class Cache:
         for number, line in enumerate(lines, start=1):
             try:
                 record = json.loads(line)
-                self.texts[record["key"]] = record["text"].strip()
+                if "bank" in record:
+                    self.banks.add(record["key"])
+                else:
+                    self.texts[record["key"]] = record["text"].strip()
             except (ValueError, KeyError, TypeError, AttributeError) as error:
                 raise ValueError(f"{path}, line {number} is no record of this cache; move the file away, or mend the "
                                  f"line: {line[:80]!r}") from error
@@ -127,108 +116,24 @@ class Cache:
 
     def add(self, key: str, wanted: Wanted, text: str) -> None:
         """Keep an answer; it is on the disk when this returns."""
-        record = dict(key=key, **wanted._asdict(), text=text, model=self._sampling["model"], time=round(time.time()))
         with self._lock:
             self.texts[key] = text
-            self._file.write(json.dumps(record).encode() + b"\n")
-            self._file.flush()
-            os.fsync(self._file.fileno())
+            self._append(dict(key=key, **wanted._asdict(), text=text, model=self._sampling["model"],
+                              time=round(time.time())))
+
+    def add_bank(self, digest: str, name: str) -> None:
+        """Remember a bank, so that what others do to its file can be told from what was written."""
+        if digest not in self.banks:
+            self.banks.add(digest)
+            self._append(dict(key=digest, bank=name))
+
+    def _append(self, record: dict) -> None:
+        self._file.write(json.dumps(record).encode() + b"\n")
+        self._file.flush()
+        os.fsync(self._file.fileno())
 
     def close(self) -> None:
         self._file.close()
-
-
-class Answer(NamedTuple):
-    """What a model wrote."""
-    text: str
-    retries: int = 0  # requests that had to be sent again for it
-    whole: bool = True  # it ended before max_tokens
-
-
-Write = Callable[[list[dict[str, str]], int], Answer]
-"""Messages and a seed -> answer."""
-
-
-def openai_writer(sampling: Sampling, base_url: str | None = None, timeout: float = 60, max_retries: int = 5) -> Write:
-    """Writes through a server of OpenAI's protocol (vLLM, Ollama, llama.cpp, or hosted), with the ``openai`` client.
-
-    The client itself waits and asks again after 408, 409, 429, 5xx, a time-out or a cut connection. ``OPENAI_API_KEY``
-    is the key; a server at a ``base_url`` may need none.
-
-    Raises:
-        ModuleNotFoundError: ``openai`` is not installed.
-        CannotGoOn: By the writer: the server refuses key, model or parameters.
-        BadReply: By the writer: an answer that is no chat completion, or none after ``max_retries``.
-    """
-    import openai
-    key = os.environ.get("OPENAI_API_KEY") or (None if base_url is None else "none")
-    try:
-        client = openai.OpenAI(base_url=base_url, api_key=key, timeout=timeout, max_retries=max_retries)
-    except openai.OpenAIError as error:
-        raise CannotGoOn(str(error)) from error
-
-    def write(messages: list[dict[str, str]], seed: int) -> Answer:
-        try:
-            raw = client.chat.completions.with_raw_response.create(
-                model=sampling.model, messages=messages, temperature=sampling.temperature, top_p=sampling.top_p,
-                max_tokens=sampling.max_tokens, seed=seed)
-        except openai.APIConnectionError as error:
-            raise BadReply(f"{base_url or 'the server'}: {error}") from error
-        except openai.APIStatusError as error:
-            told = error.body.get("message") if isinstance(error.body, dict) else None
-            message = f"the server answers {error.status_code}: {' '.join(str(told or error.message).split())[:200]}"
-            passes = error.status_code in (408, 409, 429) or error.status_code >= 500
-            raise (BadReply if passes and error.code != "insufficient_quota" else CannotGoOn)(message) from error
-        try:
-            choice = raw.parse().choices[0]
-            text = (choice.message.content or "").strip()
-        except (ValueError, AttributeError, LookupError, TypeError, openai.APIError) as error:
-            raise BadReply(f"no chat completion: {raw.http_response.text[:80]!r}") from error
-        return Answer(text, raw.retries_taken, choice.finish_reason != "length")
-
-    return write
-
-
-def local_writer(sampling: Sampling, device: str | None = None) -> Write:
-    """Writes with a Hugging Face model on this machine; ``sampling.model`` is its folder or name.
-
-    Raises:
-        ModuleNotFoundError: ``transformers`` is not installed.
-        CannotGoOn: No such model, or the device cannot take it.
-    """
-    import torch
-    from transformers import AutoModelForCausalLM, AutoTokenizer
-    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(sampling.model)
-        model = AutoModelForCausalLM.from_pretrained(sampling.model).eval().to(device)
-    except (OSError, ValueError, RuntimeError, AssertionError) as error:
-        raise CannotGoOn(f"the model {sampling.model} cannot be run on {device!r}: {error}") from error
-    padding = tokenizer.eos_token_id if tokenizer.pad_token_id is None else tokenizer.pad_token_id
-    lock = threading.Lock()  # one model, one tokenizer, one random state
-
-    def write(messages: list[dict[str, str]], seed: int) -> Answer:
-        with lock, torch.inference_mode():
-            if tokenizer.chat_template:
-                inputs = tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_tensors="pt",
-                                                       return_dict=True)
-            else:
-                inputs = tokenizer("\n".join(message["content"] for message in messages), return_tensors="pt")
-            inputs = inputs.to(model.device)
-            torch.manual_seed(seed)
-            # top_k=0: else transformers keeps the 50 likeliest tokens, unasked
-            output = model.generate(**inputs, do_sample=True, temperature=sampling.temperature, top_p=sampling.top_p,
-                                    top_k=0, max_new_tokens=sampling.max_tokens, pad_token_id=padding)
-            tokens = output[0, inputs["input_ids"].shape[1]:]
-            answer = tokenizer.decode(tokens, skip_special_tokens=True).strip()
-        whole = len(tokens) < sampling.max_tokens
-        if tokenizer.chat_template:
-            return Answer(answer, whole=whole)
-        # a model without a chat format goes on with the pattern of the examples; the first line is its answer
-        first, *more = answer.split("\n")
-        return Answer(first, whole=whole or bool(more))
-
-    return write
 
 
 def generate(classes: Sequence[str], write: Write, cache: Cache, count_tokens: Callable[[str], int],
@@ -286,6 +191,12 @@ def generate(classes: Sequence[str], write: Write, cache: Cache, count_tokens: C
             except CannotGoOn:
                 stop.set()
                 raise
+            except Filtered as error:
+                with lock:
+                    silent = 0
+                    report.filtered += 1
+                    report.failed[item] = str(error)
+                return
             except BadReply as error:
                 why, delay = str(error), 2 * delay or pause
                 with lock:
@@ -299,7 +210,7 @@ def generate(classes: Sequence[str], write: Write, cache: Cache, count_tokens: C
             with lock:
                 silent = 0
                 report.retries += answer.retries
-                rule = broken_rule(text, item, messages, taken, count_tokens) if answer.whole else "cut at max_tokens"
+                rule = answer.cut or broken_rule(text, item, messages, taken, count_tokens)
                 if rule is None:
                     taken.add(bare(text))
                     texts[item] = text

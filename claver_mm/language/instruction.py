@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import NamedTuple
 
 from .prompts import readable
@@ -66,12 +67,19 @@ def ask(wanted: Wanted, classes: Sequence[str]) -> list[dict[str, str]]:
     """The messages of a request: command, examples, concept, and the classes that share a word with it, those first
     that share a rare one: "playing guitar" is nearer to "strumming guitar" than to "playing chess"."""
     name = readable(wanted.name)
-    words = {readable(other): set(readable(other).split()) for other in classes}
-    number = Counter(word for entry in words.values() for word in entry)
+    words, number = _words(tuple(classes))
     shared = {other: entry & set(name.split()) for other, entry in words.items() if other != name}
     neighbours = sorted((other for other in shared if shared[other]),
                         key=lambda other: min(number[word] for word in shared[other]))
-    examples = "\n".join(f"Action: {action}\nText: {text}" for action, text in EXAMPLES[wanted.kind].items())
+    examples = "\n".join(f"Action: {action}\nText: {text}" for action, text in EXAMPLES[wanted.kind].items()
+                         if action != name)  # a model would repeat the answer that stands there
     apart = f"\nKeep it apart from: {', '.join(neighbours[:12])}." if neighbours else ""
     return [{"role": "system", "content": f"{COMMANDS[wanted.kind]} {RULES}"},
             {"role": "user", "content": f"{examples}\nAction: {name}{apart}\nText:"}]
+
+
+@lru_cache(maxsize=1)
+def _words(classes: tuple[str, ...]) -> tuple[dict[str, set[str]], Counter]:
+    """The words of each class by its readable name, and how many classes have each word."""
+    words = {name: set(name.split()) for name in map(readable, classes)}
+    return words, Counter(word for entry in words.values() for word in entry)

@@ -12,8 +12,9 @@ from toy import ROOT
 from claver_mm.clip import count_tokens
 from claver_mm.language import KINDS, check_bank, read_bank, read_lines
 from claver_mm.language.bank import write_bank
-from claver_mm.language.generate import Cache, CannotGoOn, Sampling, generate, local_writer, openai_writer
+from claver_mm.language.generate import Cache, generate
 from claver_mm.language.instruction import COMMANDS, EXAMPLES, Wanted, ask
+from claver_mm.language.writers import CannotGoOn, Sampling, local_writer, openai_writer
 
 CLASSES = ["opening bottle", "juggling balls", "BabyCrawling", "opening present"]
 SAMPLING = Sampling("toy")
@@ -61,6 +62,27 @@ def test_an_empty_account_is_not_asked_again(serve, tmp_path):
     assert len(server.requests) == 1
 
 
+@pytest.mark.parametrize("code, message", [
+    ("content_filter", "The response was filtered."), ("invalid_prompt", "Invalid prompt: limited for safety reasons."),
+    ("data_inspection_failed", "Input data may contain inappropriate content."),
+    ("400", "The prompt triggered Azure OpenAI's content management policy.")])
+def test_what_a_content_filter_refuses_is_named_and_counted_and_the_rest_written(serve, tmp_path, code, message):
+    """One class that it refused stopped the run, and every run after it."""
+    server = serve(script(failure(400, message, code=code)))
+    bank, report = run(server, tmp_path)
+    assert (report.written, report.filtered, len(server.requests)) == (3, 1, 4)
+    assert report.failed == {Wanted("opening bottle", "synonym", 0): f"the server answers 400: {message}"}
+    assert "1 failed (1 by the server's content filter)" in str(report)
+    assert [len(bank[name]["synonym"]) for name in CLASSES] == [0, 1, 1, 1]
+
+
+def test_parameters_that_the_server_refuses_end_the_run(serve, tmp_path):
+    server = serve(script(failure(400, "top_p must not be 2.", code="invalid_value")))
+    with pytest.raises(CannotGoOn, match="the server answers 400: top_p must not be 2"):
+        run(server, tmp_path)
+    assert len(server.requests) == 1
+
+
 def test_a_server_that_is_not_there_ends_the_run(serve, tmp_path):
     """Each text alone would wait through all its attempts, thousands of times."""
     server = serve()
@@ -74,15 +96,16 @@ def test_answers_that_break_a_rule_are_asked_again_and_counted(serve, tmp_path):
     server = serve(script(
         "walk " * 76, "", "...", "Opening bottle.", EXAMPLES["synonym"]["long jump"], completion("the lid", "length"),
         '"Text: unscrewing a lid"', "Unscrewing a lid!", "one ball,\nthen two", "I'm sorry, but no.",
-        "three balls \u263a", "- three  balls\u00a0in the air", completion(None), "<think>well</think> 'on all fours'"))
+        "three balls \u263a", completion("three", "content_filter"), "- three  balls\u00a0in the air", completion(None),
+        "<think>well</think> 'on all fours'"))
     bank, report = run(server, tmp_path, CLASSES[:3], attempts=7)
     assert report.refused == {"too long": 1, "empty": 3, "echo of the prompt": 2, "cut at max_tokens": 1, "repeated": 1,
-                              "several lines": 1, "refusal": 1, "odd characters": 1}
+                              "several lines": 1, "refusal": 1, "odd characters": 1, "cut by the content filter": 1}
     assert [entry["synonym"] for entry in bank.values()] == [
         ["unscrewing a lid"], ["three balls in the air"], ["on all fours"]]
     assert "answers asked again: empty 3, echo of the prompt 2, too long 1" in str(report) and not report.failed
     seeds = [request["seed"] for request in server.requests]
-    assert seeds == [*range(7), *range(5), *range(2)]
+    assert seeds == [*range(7), *range(6), *range(2)]
 
 
 @pytest.mark.parametrize("content, says", [
@@ -154,6 +177,12 @@ def test_a_prompt_shows_command_examples_concept_and_neighbours():
             assert f"Action: {action}\nText: {text}\n" in user["content"]
         assert user["content"].endswith("Action: baby crawling\nKeep it apart from: baby waking up.\nText:")
     assert "Keep it apart" not in ask(Wanted("juggling balls", "synonym", 0), CLASSES)[1]["content"]
+
+
+def test_a_class_is_not_its_own_example():
+    """A model repeats the answer that stands there, which is refused as an echo."""
+    concept = ask(Wanted("OpeningBottle", "synonym", 0), CLASSES)[1]["content"]
+    assert concept.count("Action: opening bottle\n") == 1 and EXAMPLES["synonym"]["opening bottle"] not in concept
 
 
 def test_neighbours_that_share_a_rare_word_come_first():

@@ -79,7 +79,8 @@ def tool(monkeypatch, capsys):
 
 
 def records(path):
-    return [json.loads(line) for line in path.read_text().splitlines()]
+    """The answers in a cache."""
+    return [record for record in map(json.loads, path.read_text().splitlines()) if "text" in record]
 
 
 def until(condition, seconds=60):
@@ -188,8 +189,12 @@ def test_a_second_complete_run_asks_nothing(serve, command, tool, tmp_path):
 
 @pytest.mark.parametrize("change, says", [
     (lambda text: text.replace("Both arms make movement number 3.", "Both arms by hand."), "'Both arms by hand.'"),
-    (lambda text: "mine: [", "is no bank"), (lambda text: "", "is no bank")], ids=["a text", "broken", "empty"])
+    (lambda text: re.sub(".*number 3.*\n", "", text), "some are gone"),
+    (lambda text: text.replace("number 3.", "number 4.", 1), "some are gone or moved"),
+    (lambda text: "mine: [", "is no bank"), (lambda text: "", "is no bank")],
+    ids=["a text", "without a text", "a text of another place", "broken", "empty"])
 def test_a_bank_corrected_by_hand_is_not_overwritten(serve, command, tool, tmp_path, change, says):
+    """A text that somebody had taken out came back."""
     server, bank = serve(), tmp_path / "bank.yaml"
     assert tool(command(server))[0] == 0
     mine = change(bank.read_text())
@@ -200,6 +205,18 @@ def test_a_bank_corrected_by_hand_is_not_overwritten(serve, command, tool, tmp_p
     assert bank.read_text() == mine and len(server.requests) == 24
     cache = ["--cache", tmp_path / "bank.answers.jsonl"]
     assert tool(command(server, *cache, out="other.yaml", per_kind=3))[0] == 0 and len(server.requests) == 36
+
+
+def test_a_class_that_the_content_filter_refuses_fails_and_the_others_are_written(serve, command, tool, tmp_path):
+    number = numbered()
+    server = serve(lambda request: failure(400, "Filtered.", code="content_filter")
+                   if "Action: juggling balls" in request["messages"][1]["content"] else number(request))
+    for written, cached in ((18, 0), (0, 18)):
+        status, said = tool(command(server))
+        assert status == 1 and f"{cached} texts from the cache, {written} new, 6 failed (6 by the server's" in said
+        assert "failed: juggling balls, synonym 1: the server answers 400: Filtered." in said
+    entries = read_bank(tmp_path / "bank.yaml").entries
+    assert [len(entries[name]["synonym"]) for name in CLASSES] == [2, 0, 2, 2]
 
 
 def test_a_bank_corrected_during_the_run_is_not_overwritten(serve, command, tool, tmp_path):
