@@ -8,6 +8,9 @@ from claver_mm.clip import CLIPHead, activation, build_image_trunk, image_tokens
 from claver_mm.temporal import QuickGELU
 from claver_mm.weights import head_weights, image_trunk_weights, load_strict
 
+B32_SHALLOW = model_config("B/32")
+B32_SHALLOW["vision_cfg"]["layers"] = B32_SHALLOW["text_cfg"]["layers"] = 2
+
 
 @pytest.mark.parametrize("name, depth, width, patch, size", [
     ("B/32", 12, 768, 32, 224), ("B/16", 12, 768, 16, 224),
@@ -21,7 +24,7 @@ def test_paper_names_give_openai_architectures(name, depth, width, patch, size):
     assert config["quick_gelu"] and activation(name) is QuickGELU
 
 
-@pytest.mark.parametrize("arch", ["B/32", TINY], ids=["B/32", "tiny"])
+@pytest.mark.parametrize("arch", [B32_SHALLOW, TINY], ids=["B/32 of 2 layers", "tiny"])
 def test_trunk_and_head_together_are_open_clip(arch):
     config = model_config(arch)
     whole = open_clip.CustomTextCLIP(**config).eval()

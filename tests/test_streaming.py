@@ -89,7 +89,7 @@ def test_one_frame_too_many_stops_and_leaves_the_stream_as_it_was():
 
 
 @pytest.mark.parametrize("beyond, pattern", [("restart", "kmct"), ("window", "kmct"), ("window", "kmt")])
-def test_ten_thousand_frames_keep_memory_flat(beyond, pattern):
+def test_hundreds_of_frames_keep_memory_flat(beyond, pattern):
     """Counted in tensors that the stream holds on to, which is what could grow."""
     model = KroneckerTransformer(8, 2, 2, 4, pattern, class_tokens_only=True).eval()
     stream = TemporalStream(model, beyond)
@@ -99,7 +99,7 @@ def test_ten_thousand_frames_keep_memory_flat(beyond, pattern):
         return len(kept), sum(tensor.untyped_storage().nbytes() for tensor in kept)
 
     sizes = set()
-    for number in range(10_000):
+    for number in range(400):
         stream.push(torch.randn(1, 3, 8))
         if number >= 4:
             sizes.add(held())

@@ -73,9 +73,9 @@ def recogniser(arch, num_frames=4, neck="KMTNeck"):
         cls_head=dict(type="ContrastiveTextHead", arch=arch)))
 
 
-@pytest.mark.parametrize("prefix", ["", "module."])
-@pytest.mark.parametrize("neck", ["KMTNeck", "KMCTNeck"])
-@pytest.mark.parametrize("arch, size", [(TINY, 32), (B32_SHALLOW, 224)], ids=["tiny", "B/32 of 3 layers"])
+@pytest.mark.parametrize("arch, size, neck, prefix", [
+    (TINY, 32, "KMTNeck", ""), (TINY, 32, "KMCTNeck", "module."), (B32_SHALLOW, 224, "KMTNeck", "module.")],
+    ids=["tiny kmt", "tiny kmct", "B/32 of 3 layers"])
 def test_converted_weights_give_the_published_features_and_logits(arch, size, neck, prefix):
     published = PublishedCLAVER(arch, 4, neck == "KMCTNeck").eval()
     ours = recogniser(arch, neck=neck).eval()

@@ -1,12 +1,12 @@
 """Texts encoded at little cost give what the plain way gives, values and gradients."""
 import copy
-import multiprocessing
-import socket
 
+import numpy as np
 import open_clip
 import pytest
 import torch
 import torch.distributed as dist
+from processes import run_on
 from toy import TINY
 
 from claver_mm.clip import CLIPHead, tokenize
@@ -120,19 +120,16 @@ class Loss(torch.nn.Module):
         return loss_of(self.tower, self.rank, share=True, tokens_at_once=24, checkpointing=self.checkpointing)
 
 
-def encode_in_a_group(rank: int, world: int, port: int, checkpointing: bool, results) -> None:
-    torch.set_num_threads(1)
-    dist.init_process_group("gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=world)
-    model = Loss(tower(), rank, checkpointing)
+def encode_in_a_group(checkpointing: bool) -> tuple[int, list, np.ndarray, dict[str, np.ndarray]]:
+    """On one rank: how many texts it encoded, in which batches, the features, and the gradients that DDP averages."""
+    dist.init_process_group("gloo")
+    model = Loss(tower(), dist.get_rank(), checkpointing)
     shapes = seen_by(model.tower)
     parallel = torch.nn.parallel.DistributedDataParallel(model)  # averages as long as it lives
     loss, features = parallel()
     loss.backward()
-    texts = sum(count for count, _ in shapes)
-    results.put((rank, texts, shapes, features.detach().numpy(),
-                 {name: grad.numpy() for name, grad in gradients(model.tower).items()}))
-    dist.barrier()
-    dist.destroy_process_group()
+    return (sum(count for count, _ in shapes), shapes, features.detach().numpy(),
+            {name: grad.numpy() for name, grad in gradients(model.tower).items()})
 
 
 @pytest.mark.parametrize("world, checkpointing", [(2, False), (3, True)])
@@ -140,23 +137,12 @@ def test_ranks_share_out_the_texts_and_get_the_gradients_of_one_process(world, c
     """Averaged over ranks, as DDP does, they are those of the mean of all ranks' losses."""
     alone = tower()
     torch.stack([loss_of(alone, rank)[0] for rank in range(world)]).mean().backward()
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    context = multiprocessing.get_context("spawn")
-    results = context.Queue()
-    workers = [context.Process(target=encode_in_a_group, args=(rank, world, port, checkpointing, results))
-               for rank in range(world)]
-    for worker in workers:
-        worker.start()
-    outcomes = sorted((results.get(timeout=120) for _ in workers), key=lambda outcome: outcome[0])
-    for worker in workers:
-        worker.join()
     with torch.no_grad():
         expected = torch.nn.functional.normalize(alone(tokenize(TEXTS, TINY)), dim=-1)
-    for rank, texts, shapes, features, grads in outcomes:
+    outcomes = run_on(world, encode_in_a_group, checkpointing)
+    for rank, (texts, shapes, features, grads) in enumerate(outcomes):
         assert texts == -(-5 // world) * (2 if checkpointing else 1), f"rank {rank} encodes its share alone"
-        assert shapes == outcomes[0][2], "the ranks' batches have one shape"
+        assert shapes == outcomes[0][1], "the ranks' batches have one shape"
         torch.testing.assert_close(torch.from_numpy(features), expected)
         for name, grad in gradients(alone).items():
             torch.testing.assert_close(torch.from_numpy(grads[name]), grad)
