@@ -164,14 +164,14 @@ class VideoStream:
         if frame.ndim != 4:
             raise ValueError(f"expected one frame (B, 3, h, w), got shape {tuple(frame.shape)}")
         tokens = self.model.backbone(frame.unsqueeze(2))[:, 0]  # (B, L, D)
-        features = self.model.cls_head.clip.frame_features(self.temporal.push(tokens))
+        head = self.model.cls_head
+        features = head.frame_features(self.temporal.push(tokens))
         if self.temporal.beyond == "window":
             video = features.mean(dim=1)
         else:
             first = self.temporal.length == 1
             self._sum = features[:, 0] if first else self._sum + features[:, 0]
             video = self._sum / self.temporal.length
-        head = self.model.cls_head
         if self._text is None and head.text_tokens is not None:
             self._text = head.text_features()
         logits = None if self._text is None else head.logits(video, self._text)

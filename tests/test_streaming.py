@@ -9,14 +9,15 @@ from claver_mm.streaming import TemporalStream, VideoStream
 from claver_mm.temporal import KroneckerTransformer
 
 
-def recogniser(pattern="kmct", num_frames=6, depth=3, **neck):
+def recogniser(pattern="kmct", num_frames=6, depth=3, pool="class_token", **neck):
     model = MODELS.build(dict(
         type="Recognizer3D",
         data_preprocessor=dict(type="ActionDataPreprocessor", format_shape="NCTHW"),
         backbone=dict(type="CLIPBackbone", arch=TINY),
         neck=dict(type="TemporalNeck", pattern=pattern, arch=TINY, num_frames=num_frames, depth=depth,
                   embedding_std=0.5, **neck),
-        cls_head=dict(type="ContrastiveTextHead", arch=TINY, classes=["jumping", "running"])))
+        cls_head=dict(type="ContrastiveTextHead", arch=TINY, classes=["jumping", "running"],
+                      pool=pool)))
     return model.eval()
 
 
@@ -24,12 +25,13 @@ def offline(model, frames):
     """Frame features ``(B, T, E)`` and logits of a clip ``(B, 3, T, h, w)``."""
     with torch.no_grad():
         feats, _ = model.extract_feat(frames.unsqueeze(1), test_mode=True)
-        return model.cls_head.clip.frame_features(feats), model.cls_head(feats)
+        return model.cls_head.frame_features(feats), model.cls_head(feats)
 
 
-@pytest.mark.parametrize("class_tokens_only", [False, True])
-def test_a_stream_of_kmct_gives_the_features_of_the_clip_at_every_step(class_tokens_only):
-    model = recogniser(class_tokens_only=class_tokens_only)
+@pytest.mark.parametrize("class_tokens_only, pool", [(False, "class_token"), (True, "class_token"), (False, "mean")])
+def test_a_stream_of_kmct_gives_the_features_of_the_clip_at_every_step(class_tokens_only, pool):
+    """With ``pool='mean'`` the stream read the class tokens all the same."""
+    model = recogniser(class_tokens_only=class_tokens_only, pool=pool)
     frames = torch.randn(2, 3, 6, 32, 32)
     features, logits = offline(model, frames)
     stream = VideoStream(model)

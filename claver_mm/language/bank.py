@@ -99,6 +99,8 @@ class PromptBank:
         Raises:
             ValueError: A class that the bank has not, an unknown kind, or too few texts of a kind.
         """
+        if isinstance(kinds, str):
+            raise ValueError(f"kinds={kinds!r} is one string; give a list, [{kinds!r}]")
         unknown = [kind for kind in kinds or () if kind not in self.kinds]
         if unknown:
             raise ValueError(f"{self.source} has no texts of the kind {unknown[0]!r}; it has {', '.join(self.kinds)}")

@@ -136,8 +136,10 @@ class ContrastiveTextHead(BaseHead):
                 ``(C, M, context)`` or ``(C, context)``.
 
         Raises:
-            ValueError: Classes with different numbers of texts, no class at all, or token ids of another shape.
+            ValueError: Classes with different numbers of texts or none, no class at all, or token ids of another shape.
         """
+        if isinstance(texts, str):
+            raise ValueError(f"texts={texts!r} is one string; give a list with a text, or several, for each class")
         if not len(texts):
             raise ValueError("no texts: at least one class is needed")
         if isinstance(texts, Tensor):
@@ -153,14 +155,16 @@ class ContrastiveTextHead(BaseHead):
                 odd = next(i for i, count in enumerate(counts) if count != counts[0])
                 raise ValueError(f"class 0 has {counts[0]} texts, class {odd} ({texts[odd][:1]}) has {counts[odd]}; "
                                  "every class needs the same number")
+            if not counts[0]:
+                raise ValueError("no texts: the classes have none; at least one for each is needed")
             flat = tokenize([text for entry in texts for text in entry], self.arch)
             tokens = flat.unflatten(0, (len(texts), counts[0]))
         self.num_classes, self.class_names = len(tokens), None
         self.text_source = dict(set_by="set_texts")
         self.text_tokens = tokens.cpu()
 
-    def video_features(self, tokens: Tensor) -> Tensor:
-        """Mean over frames of their unit embeddings: ``(B, T, L, D) -> (B, E)``.
+    def frame_features(self, tokens: Tensor) -> Tensor:
+        """Unit embeddings of frames, by ``pool``: ``(B, T, L, D) -> (B, T, E)``.
 
         Raises:
             ValueError: The mean over tokens is asked for, but the neck hands on class tokens alone.
@@ -170,7 +174,11 @@ class ContrastiveTextHead(BaseHead):
                 raise ValueError("pool='mean' reads all tokens, the neck gives class tokens alone; set "
                                  "class_tokens_only=False on the neck")
             tokens = tokens.mean(dim=2, keepdim=True)
-        return self.clip.frame_features(tokens).mean(dim=1)
+        return self.clip.frame_features(tokens)
+
+    def video_features(self, tokens: Tensor) -> Tensor:
+        """Mean over frames of their unit embeddings: ``(B, T, L, D) -> (B, E)``."""
+        return self.frame_features(tokens).mean(dim=1)
 
     def text_features(self) -> Tensor:
         """Unit embeddings of the texts in play: ``(C, K, E)`` of a draw in training, ``(C, M, E)`` in evaluation.

@@ -112,9 +112,9 @@ class TemporalNeck(BaseModule):
             return "tokens" if as_tokens else "maps"
         if self.layout == "auto" and as_tokens and as_maps:
             raise ValueError(f"features of shape {tuple(x.shape)} could be tokens or maps; set layout of the neck")
-        raise ValueError(f"features of shape {tuple(x.shape)} are no {'tokens or maps' * (self.layout == 'auto')}"
-                         f"{self.layout * (self.layout != 'auto')} of in_channels={C}: expected (B, T, L, {C}), "
-                         f"(B*T, {C}, h, w) or (B, {C}, T, h, w)")
+        wanted = "tokens or maps" if self.layout == "auto" else self.layout
+        raise ValueError(f"features of shape {tuple(x.shape)} are no {wanted} of in_channels={C}: expected "
+                         f"(B, T, L, {C}) for tokens, (B*T, {C}, h, w) or (B, {C}, T, h, w) for maps")
 
 
 @MODELS.register_module()

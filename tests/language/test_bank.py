@@ -77,6 +77,7 @@ def test_words_that_yaml_takes_for_values_stay_texts(tmp_path):
 @pytest.mark.parametrize("how, says", [
     (dict(classes=["jumping", "flying"]), "no texts for 1 of 2 classes: 'flying'; add them"),
     (dict(classes=["jumping"], kinds=["haiku"]), "no texts of the kind 'haiku'; it has synonym, body_parts"),
+    (dict(classes=["jumping"], kinds="synonym"), r"kinds='synonym' is one string; give a list, \['synonym'\]"),
     (dict(classes=["jumping"], per_kind=2), "class 'jumping' has 1 texts of the kind 'body_parts', 2 are asked for"),
     (dict(classes=["jumping"], per_kind=0), "per_kind must be at least 1"),
 ])

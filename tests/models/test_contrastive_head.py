@@ -269,10 +269,15 @@ def test_bad_settings_are_named(kwargs, says):
 
 
 def test_texts_that_do_not_fit_are_named():
+    """A string was taken for classes of one letter each."""
     with pytest.raises(ValueError, match=r"class 0 has 1 texts, class 2 \(\['c'\]\) has 2"):
         head(classes=None).set_texts([["a"], ["b"], ["c", "d"]])
     with pytest.raises(ValueError, match="at least one class is needed"):
         head().set_texts([])
+    with pytest.raises(ValueError, match="the classes have none; at least one for each is needed"):
+        head().set_texts([[], []])
+    with pytest.raises(ValueError, match="texts='jumping' is one string; give a list"):
+        head().set_texts("jumping")
     with pytest.raises(ValueError, match=r"token ids of shape \(3, 77\); expected \(C, M, 24\) or \(C, 24\)"):
         head().set_texts(torch.zeros(3, 77, dtype=torch.long))
     with pytest.raises(ValueError, match="the head has no texts"):
