@@ -1,12 +1,11 @@
 """Workarounds for what today's PyTorch and NumPy break in MMEngine and MMAction2.
 
-Importing this module applies them all, and has to come before anything else of ``mmaction``. Each remedy
-probes the defect itself, not a version, and does nothing where upstream is mended; its docstring names the
-source of the defect and what makes the remedy superfluous. Extension points are used wherever there is one: a
-stub for an absent module, ``force=True`` in a registry, the allow-list of ``torch.load``. What needs a runner of
-its own (gloo, strict weights) is in ``engine/runner.py``, and in ``models/recognizer2d.py`` what needs a recogniser.
-Line numbers are those of
-mmengine 0.10.7 and mmaction2 1.2.0.
+Importing this module applies them all, and has to come before anything else of ``mmaction``. Each remedy probes the
+defect itself, not a version, and does nothing where upstream is mended; its docstring names the source of the defect
+and what makes the remedy superfluous. Extension points are used wherever there is one: a stub for an absent module,
+``force=True`` in a registry, the allow-list of ``torch.load``. What needs a runner of its own (gloo, strict weights) is
+in ``engine/runner.py``, what needs a recogniser in ``models/recognizer2d.py``. Line numbers are those of mmengine
+0.10.7 and mmaction2 1.2.0.
 """
 from __future__ import annotations
 
@@ -128,11 +127,11 @@ def getattr_in_checkpoint(owner: object, name: str) -> Callable:
 def allow_mmengine_checkpoints() -> None:
     """Let a weights-only ``torch.load`` read what MMEngine saves beside the weights.
 
-    These are the log's history buffers and NumPy numbers, under NumPy 1's names as well, and the function
-    that ``OneCycleLR`` keeps. A custom statistic (``HistoryBuffer.register_statistics``) stays refused.
+    These are the log's history buffers and NumPy numbers, under NumPy 1's names as well, and the function that
+    ``OneCycleLR`` keeps. A custom statistic (``HistoryBuffer.register_statistics``) stays refused.
 
-    Condition: torch refuses a checkpoint that holds a history buffer and a NumPy scalar (since torch 2.6).
-    Source: ``runner/checkpoint.py:347``, mmengine issue 1655. Superfluous when MMEngine allows its classes.
+    Condition: torch refuses a checkpoint that holds a history buffer and a NumPy scalar (since torch 2.6). Source:
+    ``runner/checkpoint.py:347``, mmengine issue 1655. Superfluous when MMEngine allows its classes.
     """
     checkpoint = io.BytesIO()
     torch.save([HistoryBuffer([1.0], [1]), np.float64(1)], checkpoint)
@@ -162,12 +161,10 @@ class AutocastOptimWrapper(OptimWrapper):
     def __init__(self, loss_scale: str = "dynamic", dtype: str | torch.dtype | None = None,
                  use_fsdp: bool = False, **kwargs) -> None:
         for name, value, honoured in (("dtype", dtype, (None, torch.bfloat16, "bfloat16")),
-                                      ("loss_scale", loss_scale, ("dynamic",)),
-                                      ("use_fsdp", use_fsdp, (False,))):
+                                      ("loss_scale", loss_scale, ("dynamic",)), ("use_fsdp", use_fsdp, (False,))):
             if value not in honoured:
-                raise ValueError(f"optim_wrapper.{name}={value!r} needs an accelerator, and there is none; "
-                                 f"leave it out or set {honoured[-1]!r}: on the CPU mixed precision is "
-                                 "bfloat16, without loss scaling")
+                raise ValueError(f"optim_wrapper.{name}={value!r} needs an accelerator, and there is none; leave it "
+                                 f"out or set {honoured[-1]!r}: a CPU's mixed precision is bfloat16, without scaling")
         super().__init__(**kwargs)
 
     @contextmanager
@@ -237,8 +234,8 @@ class FrameVisualizationHook(VisualizationHook):
     Takes the arguments of the stock hook.
 
     Raises:
-        ValueError: ``show`` or an ``out_type`` other than ``'img'``: there the stock visualiser takes the
-            frames for BGR and swaps red and blue (``action_visualizer.py:272``, ``video_backend.py:62``).
+        ValueError: ``show`` or an ``out_type`` other than ``'img'``: there the stock visualiser takes frames for BGR and
+            swaps red and blue (``action_visualizer.py:272``, ``video_backend.py:62``).
     """
 
     def __init__(self, enable: bool = False, interval: int = 5000, show: bool = False,
@@ -322,11 +319,11 @@ def mend_visualizer() -> None:
         VISUALIZERS.register_module(name="ActionVisualizer", module=LabelVisualizer, force=True)
 
 
-do_without_vindlu()
-stub_drn()
-mend_color_jitter()
-allow_mmengine_checkpoints()
-offer_amp_without_accelerator()
-mend_bfloat16_heads()
-mend_visualization_hook()
-mend_visualizer()
+def apply_all() -> None:
+    """Apply every remedy; those that are in place stay as they are."""
+    for remedy in (do_without_vindlu, stub_drn, mend_color_jitter, allow_mmengine_checkpoints,
+                   offer_amp_without_accelerator, mend_bfloat16_heads, mend_visualization_hook, mend_visualizer):
+        remedy()
+
+
+apply_all()
