@@ -13,7 +13,7 @@ import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#E69F00", "#CC79A7", "#56B4E9", "#000000")  # Okabe and Ito
+COLOURS = ("#0072B2", "#E69F00", "#000000", "#D55E00", "#009E73", "#CC79A7", "#56B4E9")  # Okabe and Ito
 MARKERS = "osD^vP*X"
 CLASSES_SHOWN = 20
 STYLE = {"font.size": 8, "axes.titlesize": 8, "figure.titlesize": 8, "axes.spines.top": False,
