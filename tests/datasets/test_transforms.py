@@ -8,9 +8,9 @@ import pytest
 from mmaction.registry import TRANSFORMS
 from mmcv.transforms import Compose
 
+from claver_mm.datasets import UnreadableVideo, transforms
 from claver_mm.datasets import decode as decoding
-from claver_mm.datasets import transforms
-from claver_mm.datasets.transforms import ClipGrayscale, UnreadableVideo
+from claver_mm.datasets.transforms import ClipGrayscale
 
 DECODE = [dict(type="OpenVideo"), dict(type="UniformSample", clip_len=4, test_mode=True), dict(type="DecodeFrames")]
 
@@ -67,9 +67,9 @@ def test_a_video_that_another_decoder_opens_is_logged_by_name(clips, monkeypatch
     pytest.importorskip("av")
     said = []
     monkeypatch.setattr(transforms, "print_log", lambda message, logger, level: said.append((message, level)))
-    monkeypatch.setattr(decoding, "DecordReader", lambda source: 1 / 0)
+    monkeypatch.setattr(decoding, "PyAVReader", lambda source, loop_filter: 1 / 0)
     assert len(decode(clips / "test.mp4")["imgs"]) == 4
-    assert said == [(f"{clips / 'test.mp4'} is decoded by pyav; decord: division by zero", logging.WARNING)]
+    assert said == [(f"{clips / 'test.mp4'} is left to decord; pyav: division by zero", logging.WARNING)]
 
 
 @pytest.mark.parametrize("order", list(itertools.permutations(range(4))), ids=str)

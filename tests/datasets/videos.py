@@ -20,9 +20,14 @@ KINDS = {
     "mpeg4.avi": ("mpeg4", {"g": "12", "bf": "2"}),
     "h264.avi": ("libx264", {"g": "10"}),
     "mpeg1.mpg": ("mpeg1video", {}),
+    "intra_refresh.mp4": ("libx264", {"x264-params": "intra-refresh=1:keyint=10:bframes=0"}),
+    "interlaced.mp4": ("libx264", {"x264-params": "tff=1:keyint=12"}),
+    "open_gop_hevc.mp4": ("libx265", {"x265-params": "keyint=10:open-gop=1:bframes=4:log-level=none"}),
+    "av1.mp4": ("libsvtav1", {"g": "10"}),
 }
-DECORD_MISSES = {"open_gop.mp4", "mpeg4.avi", "h264.avi", "mpeg1.mpg"}
-"""Kinds where decord may give neighbours of the frames that it is asked for, once it has jumped."""
+DECORD_MISSES = {"open_gop.mp4", "mpeg4.avi", "h264.avi", "mpeg1.mpg", "intra_refresh.mp4", "interlaced.mp4",
+                 "open_gop_hevc.mp4", "av1.mp4"}
+"""Kinds where decord may give neighbours of the frames that it is asked for, once it has jumped; AV1 it cannot read."""
 
 
 def write_video(path: Path, num_frames: int = 30, size: tuple[int, int] = (48, 64), codec: str = "libx264",
@@ -45,6 +50,12 @@ def all_frames(path: Path) -> np.ndarray:
     """The slow and obvious way: every frame as it comes out of the decoder."""
     with av.open(str(path)) as container:
         return np.stack([frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)])
+
+
+def packet_places(path: Path) -> list[tuple[int, int]]:
+    """Where in the file each frame begins, and its bytes, in the order of decoding."""
+    with av.open(str(path)) as container:
+        return [(packet.pos, packet.size) for packet in container.demux(video=0) if packet.size]
 
 
 def turn_clockwise(path: Path, turned: Path) -> Path:
