@@ -15,6 +15,7 @@ import argparse
 import json
 import multiprocessing
 import random
+import signal
 import sys
 import time
 from collections import Counter
@@ -30,8 +31,9 @@ import claver_mm  # noqa: F401
 import numpy as np
 from tqdm import tqdm
 
-from claver_mm.datasets.decode import DECODERS, check_decoders, open_video
+from claver_mm.datasets.decode import DECODERS, VideoReader, check_decoders
 from claver_mm.datasets.shards import UnreadableVideo, locate_video
+from claver_mm.datasets.video_dataset import Annotation, read_annotations
 
 PROBLEMS = ("missing", "empty", "unreadable", "short", "crashed", "hung")
 
@@ -53,7 +55,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--frames", type=int, default=16, help="frames of each video that are decoded; 0 for all")
     parser.add_argument("--min-frames", type=int, default=1, help="a video with fewer frames is too short")
-    parser.add_argument("--decoders", nargs="+", default=["decord", "pyav"], metavar="NAME",
+    parser.add_argument("--decoders", nargs="+", default=list(DECODERS), metavar="NAME",
                         help=f"as in OpenVideo: {', '.join(DECODERS)}")
     parser.add_argument("--timeout", type=float, default=60, help="seconds after which a video counts as hung")
     parser.add_argument("--workers", type=int, default=multiprocessing.cpu_count())
@@ -74,6 +76,9 @@ def parse_arguments() -> argparse.Namespace:
     options.cleaned = options.cleaned or options.report.with_name(f"{options.list.stem}.cleaned.txt")
     if options.cleaned.resolve() == options.list.resolve():
         parser.error(f"--cleaned {options.cleaned} is the list itself; choose another file")
+    for name in ("report", "cleaned"):
+        if getattr(options, name).is_dir():
+            parser.error(f"--{name} {getattr(options, name)} is a folder; name a file")
     return options
 
 
@@ -84,15 +89,13 @@ def check_video(path: str, settings: Settings) -> tuple[str, str]:
         source = locate_video(path)
         if not (len(source) if isinstance(source, bytes) else Path(source).stat().st_size):
             return "empty", f"{path} has no bytes"
-        reader = open_video(source, path, settings.decoders, warn=said.append)
+        reader = VideoReader(source, path, settings.decoders, warn=said.append)
         count = len(reader)
         reader.frames(np.linspace(0, count - 1, min(count, settings.frames or count)).round().astype(int))
     except FileNotFoundError as error:
         return "missing", str(error)
-    except UnreadableVideo as error:
-        return ("empty" if "holds no frame" in str(error) else "unreadable"), str(error)
-    except Exception as error:  # decoders raise what they like; every word of it is passed on
-        return "unreadable", f"{path}: {' '.join(str(error).split())}"
+    except (UnreadableVideo, OSError) as error:
+        return "unreadable", str(error)
     if count < settings.min_frames:
         return "short", f"{path} has {count} frames, fewer than {settings.min_frames}"
     return "", "; ".join(said)
@@ -100,6 +103,7 @@ def check_video(path: str, settings: Settings) -> tuple[str, str]:
 
 def serve(pipe: Connection, settings: Settings) -> None:
     """A worker: paths in, findings out, until the pipe closes."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all; the check stops its workers
     while True:
         try:
             path = pipe.recv()
@@ -166,24 +170,25 @@ def check_videos(paths: Sequence[str], settings: Settings, workers: int,
             worker.stop()
 
 
-def path_of(line: str, where: str, options: argparse.Namespace) -> str:
-    name = (line.partition if options.multi_class else line.rpartition)(options.delimiter)[0].strip()
-    if not name:
-        raise ValueError(f"{where}: {line!r} has no label; write 'path/of/video.mp4{options.delimiter}label'")
-    return str(options.videos / name)
-
-
 def main() -> int:
     options = parse_arguments()
     try:
-        lines = [line.strip() for line in options.list.read_text(encoding="utf-8").splitlines()]
-        paths = {number: path_of(line, f"{options.list}, line {number}", options)
-                 for number, line in enumerate(lines, start=1) if line}
-        if not paths:
-            raise ValueError(f"annotation list {options.list} is empty")
+        lines = {line.number: line for line in read_annotations(options.list, options.delimiter, options.multi_class)}
     except (OSError, ValueError) as error:
-        print(error, file=sys.stderr)
+        print(f"check_dataset: {error}", file=sys.stderr)
         return 2
+    try:
+        return check(options, lines)
+    except KeyboardInterrupt:
+        print("check_dataset: interrupted; no list and no report were written", file=sys.stderr)
+        return 2
+
+
+def check(options: argparse.Namespace, lines: dict[int, Annotation]) -> int:
+    """Exit status, once list and report are written."""
+    for path in (options.report, options.cleaned):
+        path.parent.mkdir(parents=True, exist_ok=True)  # now, lest a long check end in an error
+    paths = {number: str(options.videos / line.path) for number, line in lines.items()}
     numbers = list(paths)
     if options.sample is not None and options.sample < len(numbers):
         numbers = sorted(random.Random(options.seed).sample(numbers, options.sample))
@@ -201,10 +206,8 @@ def main() -> int:
                   seed=options.seed, frames=options.frames, min_frames=options.min_frames, decoders=options.decoders,
                   counts={problem: counts[problem] for problem in PROBLEMS},
                   found=[found[number] for number in sorted(found)], other_decoder=sorted(remarks))
-    for path in (options.report, options.cleaned):
-        path.parent.mkdir(parents=True, exist_ok=True)
     options.report.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
-    kept = [lines[number - 1] for number in paths if number not in found]
+    kept = [line.text for number, line in lines.items() if number not in found]
     options.cleaned.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
     print(f"{len(numbers)} of {len(paths)} videos checked, {len(found)} found: "
           f"{', '.join(f'{count} {problem}' for problem, count in counts.items()) or 'nothing'}; "

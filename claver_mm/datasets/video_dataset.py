@@ -4,6 +4,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -19,6 +20,55 @@ from .shards import UnreadableVideo, member_index, split_path, video_exists
 
 class TooManyUnreadable(RuntimeError):
     """More samples cannot be read than a run may replace."""
+
+
+class Annotation(NamedTuple):
+    """A line of an annotation list: its number from 1, its text, and the path and class numbers in it."""
+    number: int
+    text: str
+    path: str
+    labels: list[int]
+
+
+def read_annotations(ann_file: str | Path, delimiter: str = " ", multi_class: bool = False) -> list[Annotation]:
+    """Lines ``path/of/video.mp4 label`` of a list, empty ones left out; the path may hold spaces.
+
+    Args:
+        ann_file: The list, UTF-8.
+        delimiter: Stands between path and label.
+        multi_class: Any number of labels in a line, and a path without the delimiter.
+
+    Raises:
+        FileNotFoundError: No such file.
+        ValueError: No text, no line in it, or a line without a label that is a number.
+    """
+    path = Path(ann_file)
+    if not path.is_file():
+        raise FileNotFoundError(f"no annotation list at {path}; set ann_file of the data set")
+    with path.open(encoding="utf-8-sig") as file:  # Windows begins files with a byte order mark
+        try:
+            lines = [line.strip() for line in file]
+        except UnicodeDecodeError as error:
+            raise ValueError(f"annotation list {path} is no text in UTF-8: {error}") from error
+    annotations = []
+    for number, line in enumerate(lines, start=1):
+        if line:
+            name, *labels = line.split(delimiter) if multi_class else line.rsplit(delimiter, 1)
+            if not labels or not name.strip():
+                raise ValueError(f"{path}, line {number}: {line!r} has no label; write "
+                                 f"'path/of/video.mp4{delimiter}label'")
+            numbers = [_class_number(label, f"{path}, line {number}", delimiter) for label in labels]
+            annotations.append(Annotation(number, line, name.strip(), numbers))
+    if not annotations:
+        raise ValueError(f"annotation list {path} is empty")
+    return annotations
+
+
+def _class_number(label: str, where: str, delimiter: str) -> int:
+    try:
+        return int(label)
+    except ValueError:
+        raise ValueError(f"{where}: label {label!r} is no number; write 'path/of/video.mp4{delimiter}label'") from None
 
 
 @DATASETS.register_module()
@@ -130,15 +180,13 @@ class ActionVideoDataset(VideoDataset):
 
     def load_data_list(self) -> list[dict]:
         """Videos with their labels, in the order of the list."""
-        path = Path(self.ann_file)
-        if not path.is_file():
-            raise FileNotFoundError(f"no annotation list at {path}; set ann_file of the data set")
         root = Path(self.data_prefix.get("video") or "")
-        data_list = [self._entry(line, f"{path}, line {number}", root)
-                     for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1)
-                     if line.strip()]
-        if not data_list:
-            raise ValueError(f"annotation list {path} is empty")
+        data_list = []
+        for annotation in read_annotations(self.ann_file, self.delimiter, self.multi_class):
+            for label in annotation.labels:
+                self._check_label(label, f"{self.ann_file}, line {annotation.number}")
+            data_list.append(dict(filename=str(root / annotation.path),
+                                  label=annotation.labels if self.multi_class else annotation.labels[0]))
         places = [split_path(entry["filename"]) for entry in data_list]
         for shard in dict.fromkeys(place[0] for place in places if place):
             if shard.is_file():
@@ -146,28 +194,12 @@ class ActionVideoDataset(VideoDataset):
         if self.check_files:
             missing = [entry["filename"] for entry in data_list if not video_exists(entry["filename"])]
             if missing:
-                raise FileNotFoundError(f"{len(missing)} of {len(data_list)} videos of {path} do not exist, among them "
-                                        f"{', '.join(missing[:5])}; check data_prefix, or take them off the list")
+                raise FileNotFoundError(f"{len(missing)} of {len(data_list)} videos of {self.ann_file} do not exist, "
+                                        f"among them {', '.join(missing[:5])}; check data_prefix, or take them off "
+                                        "the list")
         return data_list * self.times
 
-    def _entry(self, line: str, where: str, root: Path) -> dict:
-        if self.multi_class:
-            name, *labels = line.strip().split(self.delimiter)
-        else:
-            name, _, label = line.strip().rpartition(self.delimiter)
-            labels = [label]
-        if not name or not labels:
-            raise ValueError(f"{where}: {line.strip()!r} has no label; write 'path/of/video.mp4{self.delimiter}label'")
-        numbers = [self._label(label, where) for label in labels]
-        return dict(filename=str(root / name), label=numbers if self.multi_class else numbers[0])
-
-    def _label(self, text: str, where: str) -> int:
-        try:
-            label = int(text)
-        except ValueError:
-            raise ValueError(f"{where}: label {text!r} is no number; write "
-                             f"'path/of/video.mp4{self.delimiter}label'") from None
+    def _check_label(self, label: int, where: str) -> None:
         count = len(self.classes) if self.classes is not None else self.num_classes
         if label < 0 or count is not None and label >= count:
             raise ValueError(f"{where}: label {label} is none of the {count} classes, which count from 0")
-        return label

@@ -217,7 +217,7 @@ def _existing(path: str | Path) -> Path:
 
 def numbered_lines(path: str | Path) -> Iterator[tuple[str, str]]:
     """Where each line that is not empty stands, and the line."""
-    for number, line in enumerate(_existing(path).read_text(encoding="utf-8").splitlines(), start=1):
+    for number, line in enumerate(_existing(path).read_text(encoding="utf-8-sig").splitlines(), start=1):
         if line.strip():
             yield f"{path}, line {number}", line.strip()
 

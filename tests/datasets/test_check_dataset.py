@@ -2,6 +2,8 @@
 import importlib.util
 import json
 import os
+import signal
+import subprocess
 import sys
 import tarfile
 import time
@@ -88,17 +90,38 @@ def test_a_video_that_crashes_or_hangs_the_decoder_is_named_and_does_not_stop_th
     assert status == 1 and len(report["found"]) == 7 and cleaned == ["good 0.mp4 0", "good 3.mp4 7", "0.tar/a.mp4 1"]
 
 
-def test_a_list_that_is_missing_empty_or_has_no_labels_is_no_check(folder, monkeypatch, capsys):
-    for text, says in (("", "is empty"), ("a.mp4\n", "list.txt, line 1: 'a.mp4' has no label"), (None, "No such file")):
-        (folder / "list.txt").write_text(text) if text is not None else (folder / "list.txt").unlink()
-        monkeypatch.setattr(sys, "argv", ["check_dataset", str(folder / "list.txt")])
-        assert tool.main() == 2
-        assert says in capsys.readouterr().err
+@pytest.mark.parametrize("text, says", [
+    ("", "list.txt is empty"), ("a.mp4\n", "list.txt, line 1: 'a.mp4' has no label"), (None, "no annotation list at"),
+    ("a.mp4 0\nb.mp4 jump\n", "list.txt, line 2: label 'jump' is no number"),
+])
+def test_a_list_that_no_run_would_take_is_no_check(tmp_path, monkeypatch, capsys, text, says):
+    """A label that is no number passed the check, and stopped the run."""
+    if text is not None:
+        (tmp_path / "list.txt").write_text(text)
+    monkeypatch.setattr(sys, "argv", ["check_dataset", str(tmp_path / "list.txt")])
+    assert tool.main() == 2
+    assert says in capsys.readouterr().err
+
+
+def test_ctrl_c_ends_the_check_in_one_line(folder):
+    """Each worker printed where it was, and so did the tool."""
+    code = ("import sys, time; sys.path.insert(0, 'tools'); import check_dataset as tool; "
+            "tool.check_video = lambda path, settings: time.sleep(60); "
+            "tool.tqdm = lambda findings, **_: print('begun', flush=True) or findings; sys.exit(tool.main())")
+    run = subprocess.Popen([sys.executable, "-W", "ignore", "-c", code, folder / "list.txt", "--report",
+                            folder / "report.json", "--workers", "2"], cwd=ROOT, text=True, start_new_session=True,
+                           stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert run.stdout.readline() == "begun\n"
+    time.sleep(1)
+    os.killpg(run.pid, signal.SIGINT)
+    said = run.communicate(timeout=30)[1].splitlines()
+    assert run.returncode == 2 and said[-1].startswith("check_dataset: interrupted; no list")
+    assert not any("Traceback" in line for line in said) and not (folder / "report.json").exists()
 
 
 @pytest.mark.parametrize("args, says", [
-    (["--workers", "0"], "--workers must be above 0"), (["--decoders", "vlc"], "out of decord, pyav"),
-    (["--cleaned", "list.txt"], "is the list itself"),
+    (["--workers", "0"], "--workers must be above 0"), (["--decoders", "vlc"], "out of pyav, decord"),
+    (["--cleaned", "list.txt"], "is the list itself"), (["--report", "/tmp"], "--report /tmp is a folder"),
 ])
 def test_options_that_make_no_sense_are_refused(monkeypatch, capsys, args, says):
     monkeypatch.setattr(sys, "argv", ["check_dataset", "list.txt", *args])

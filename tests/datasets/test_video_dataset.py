@@ -35,6 +35,18 @@ def test_a_bad_line_is_named(tmp_path, lines, says):
         dataset(tmp_path, lines)
 
 
+def test_a_list_from_windows_with_two_spaces_is_read_as_it_is_checked(tmp_path):
+    """The first name began with a byte order mark and names ended with a space, so that both were missing videos."""
+    data = dataset(tmp_path, "\ufeffa.mp4  1\r\nb.mp4 0\r\n")
+    assert [data[i]["filename"] for i in range(2)] == ["videos/a.mp4", "videos/b.mp4"]
+
+
+def test_a_list_that_is_no_text_is_named(tmp_path):
+    (tmp_path / "video.mp4").write_bytes(b"\xff\xfe\xfa")
+    with pytest.raises(ValueError, match="annotation list .*video.mp4 is no text in UTF-8"):
+        dataset(tmp_path, "", ann_file=str(tmp_path / "video.mp4"))
+
+
 def test_a_missing_list_is_named(tmp_path):
     with pytest.raises(FileNotFoundError, match="no annotation list at .*nowhere.txt"):
         dataset(tmp_path, "a.mp4 0\n", ann_file=str(tmp_path / "nowhere.txt"))
@@ -116,7 +128,7 @@ def test_in_training_another_video_takes_the_place_of_an_unreadable_one(motion_v
     assert data.unreadable.nonzero().flatten().tolist() == [0, 5, 10]
     assert data.unreadable_videos() == [f"{tmp_path}/{name}.mp4" for name in ("text", "empty", "missing")]
     text = next(message for message in said if "text.mp4" in message)
-    assert "text.mp4 cannot be opened as a video: decord: " in text and text.endswith(" takes its place")
+    assert "text.mp4 cannot be opened as a video: pyav: " in text and text.endswith(" takes its place")
     assert any(message.endswith(f"; {names[0]} takes its place") for message in said)
     assert any(f"no video at {tmp_path}/missing.mp4" in message for message in said)
 
