@@ -153,6 +153,30 @@ def render_clip(
 
     Raises `ValueError` for an unknown class, fewer than two frames and a side that is odd or under 16 pixels.
     """
+    background, colour, covered = _scene(class_name, seed, size, num_frames)
+    full = _SUPERSAMPLING**2
+    return ((background * (full - covered) + colour * covered + full // 2) // full).astype(np.uint8)
+
+
+def render_coverage(
+    class_name: str,
+    seed: int | Sequence[int],
+    size: tuple[int, int] = (32, 40),
+    num_frames: int = 16,
+) -> np.ndarray:
+    """Where the object of `render_clip` lies: how much of each pixel it covers, 0 to 255, uint8 `(T, h, w, 3)`.
+
+    The three colours are alike, so that it goes through a pipeline as its clip does. Arguments and errors are
+    those of `render_clip`.
+    """
+    _, _, covered = _scene(class_name, seed, size, num_frames)
+    return (covered * 255 // _SUPERSAMPLING**2).astype(np.uint8).repeat(3, axis=-1)
+
+
+def _scene(
+    class_name: str, seed: int | Sequence[int], size: tuple[int, int], num_frames: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Background `(h, w, 3)`, colour `(3,)` of the object and the sub-pixels it covers `(T, h, w, 1)`."""
     (h, w), T = size, num_frames
     _check_format(h, w, T)
     partner = reversed_class(class_name)
@@ -167,9 +191,8 @@ def render_clip(
 
     turn = np.stack([np.cos(angle), np.sin(angle), -np.sin(angle), np.cos(angle)], -1).reshape(T, 2, 2)
     corners = outline @ turn * radius[:, None, None] + np.stack([x, y], -1)[:, None]  # (T, V, 2)
-    covered, full = _coverage(corners, h, w)[..., None], _SUPERSAMPLING**2  # (T, h, w, 1)
-    frames = ((background * (full - covered) + colour * covered + full // 2) // full).astype(np.uint8)
-    return frames[::-1].copy() if backwards else frames
+    covered = _coverage(corners, h, w)[..., None]
+    return background, colour, covered[::-1].copy() if backwards else covered
 
 
 def _check_format(h: int, w: int, T: int) -> None:
