@@ -234,8 +234,8 @@ class FrameVisualizationHook(VisualizationHook):
     Takes the arguments of the stock hook.
 
     Raises:
-        ValueError: ``show`` or an ``out_type`` other than ``'img'``: there the stock visualiser takes frames for BGR and
-            swaps red and blue (``action_visualizer.py:272``, ``video_backend.py:62``).
+        ValueError: ``show`` or an ``out_type`` other than ``'img'``: there the stock visualiser takes frames for BGR
+            and swaps red and blue (``action_visualizer.py:272``, ``video_backend.py:62``).
     """
 
     def __init__(self, enable: bool = False, interval: int = 5000, show: bool = False,

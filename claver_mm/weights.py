@@ -5,6 +5,7 @@ is missing, left over or of another size is named.
 """
 from __future__ import annotations
 
+import pickle
 import re
 import zipfile
 from collections.abc import Mapping
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import open_clip
 import torch
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from .clip import PAPER_ARCHS, Arch, model_config
@@ -45,18 +47,19 @@ def read_state_dict(path: str | Path) -> StateDict:
 
     Raises:
         FileNotFoundError: No such file.
-        ValueError: The file holds no weights.
+        ValueError: The file holds no weights, is damaged, or would run code; the message names it.
     """
     path = Path(path).expanduser()
     if not path.is_file():
         raise FileNotFoundError(f"no weights file at {path}")
-    if path.suffix == ".safetensors":
-        from safetensors.torch import load_file
-        state_dict = load_file(path)
-    elif is_torchscript(path):
-        state_dict = torch.jit.load(path, map_location="cpu").state_dict()
-    else:
-        state_dict = torch.load(path, map_location="cpu", weights_only=True)
+    try:
+        state_dict = _load(path)
+    except pickle.UnpicklingError as error:  # torch's own message advises to load the file without care
+        raise ValueError(f"{path} is damaged, or holds more than tensors and plain values, which could run code and is "
+                         "refused; if you trust its source, save its state dict alone") from error
+    except Exception as error:  # every format has errors of its own, few of which name the file
+        why = " ".join(str(error).split())[:200] or type(error).__name__
+        raise ValueError(f"{path} cannot be read as weights: {why}") from error
     if not isinstance(state_dict, Mapping):
         raise ValueError(f"{path} holds a {type(state_dict).__name__}, not a dict of weights")
     for wrapper in ("state_dict", "model", "model_state_dict"):
@@ -66,6 +69,14 @@ def read_state_dict(path: str | Path) -> StateDict:
     if not state_dict or not all(isinstance(value, Tensor) for value in state_dict.values()):
         raise ValueError(f"{path} holds no flat dict of tensors, but the keys {_some(list(map(str, state_dict)))}")
     return {key: value for key, value in state_dict.items() if key not in NOT_WEIGHTS}
+
+
+def _load(path: Path) -> object:
+    if path.suffix == ".safetensors":
+        return load_file(path)
+    if is_torchscript(path):
+        return torch.jit.load(path, map_location="cpu").state_dict()
+    return torch.load(path, map_location="cpu", weights_only=True)
 
 
 def is_torchscript(path: str | Path) -> bool:
@@ -201,4 +212,3 @@ def refuse_other_sizes(module: nn.Module, state_dict: Mapping[str, Tensor], pref
 def _some(keys: list[str], most: int = 12) -> str:
     more = f" and {len(keys) - most} more" if len(keys) > most else ""
     return (", ".join(keys[:most]) or "nothing") + more
-

@@ -23,11 +23,14 @@ def main() -> None:
     target = Path(args.target)
     if target.exists():
         parser.error(f"{target} exists already; remove it or name another file")
-    state_dict = convert_official(read_state_dict(args.source))
-    if args.config:
-        cfg = Config.fromfile(args.config)
-        init_default_scope(cfg.get("default_scope", "mmaction"))
-        load_strict(MODELS.build(cfg.model), state_dict, args.source)
+    try:
+        state_dict = convert_official(read_state_dict(args.source))
+        if args.config:
+            cfg = Config.fromfile(args.config)
+            init_default_scope(cfg.get("default_scope", "mmaction"))
+            load_strict(MODELS.build(cfg.model), state_dict, args.source)
+    except (OSError, ValueError) as error:
+        parser.error(str(error))
     target.parent.mkdir(parents=True, exist_ok=True)
     torch.save(dict(state_dict=state_dict, meta=dict(converted_from=Path(args.source).name)), target)
     values = sum(value.numel() for value in state_dict.values()) / 1e6

@@ -30,14 +30,17 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--top", type=int, default=5)
     parser.add_argument("--json", action="store_true", help="print one JSON object for each video")
     parser.add_argument("--device")
-    return parser.parse_args()
+    options = parser.parse_args()
+    if options.labels_file and not Path(options.labels_file).is_file():
+        parser.error(f"no file of labels at {options.labels_file}")
+    return options
 
 
 def main() -> int:
     options = parse_arguments()
     try:
         recognizer = Recognizer(options.config, options.checkpoint, options.device)
-    except (FileNotFoundError, ValueError, RuntimeError) as error:
+    except (OSError, ValueError, RuntimeError) as error:
         print(error, file=sys.stderr)
         return 2
     failed = 0
@@ -45,7 +48,10 @@ def main() -> int:
         try:
             ranked = recognizer.recognize(video, options.labels or options.labels_file, extra=options.extra,
                                           top=options.top)
-        except (FileNotFoundError, ValueError, RuntimeError) as error:
+        except ValueError as error:  # of labels and options, which are those of all videos
+            print(error, file=sys.stderr)
+            return 2
+        except (OSError, RuntimeError) as error:
             print(error, file=sys.stderr)
             failed += 1
             continue
