@@ -1,12 +1,15 @@
 """Rank and condition of attention matrices: the low-rank bottleneck (paper appendix A, section 5, table 8).
 
 In exact arithmetic a KMCTA matrix is lower triangular with a positive diagonal, so of full rank; KMTA and joint
-attention carry no such guarantee, and ``singular_example`` is a KMTA matrix that is singular. A guarantee in exact
-arithmetic says nothing of how small the least singular value is, and so ranks here are numerical: singular values
-count that exceed ``S * eps * s_max``, the default of NumPy and PyTorch, for ``eps`` of float64 (what the queries and
-keys determine) and of float32 (what is left in the precision that models run in). Queries and keys are the model's;
-scores, softmax and singular values are computed in float64, since a softmax rounded to float32 would hide a lost rank
-under its noise. The condition is ``s_max / s_min``.
+attention carry no such guarantee, and ``singular_example`` is a KMTA matrix that is singular. The guarantee is one of
+rank, not of condition: where all scores are equal, KMCTA takes a vector that is constant within frames and grows like
+``(L - 1)^t`` with alternating signs to one that is 1 in frame 0 and 0 elsewhere, so that the condition is at least
+``L (L - 1)^(T - 2)``: 3e8 for T=8, L=17, and 1e16, out of float64's reach, for T=8, L=197. KMTA's is about ``S`` there.
+
+So ranks here are numerical: singular values count that exceed ``S * eps * s_max``, the default of NumPy and PyTorch,
+for ``eps`` of float64 (what queries and keys determine) and of float32 (what is left in the precision that models run
+in). Queries and keys are the model's; scores, softmax and singular values are computed in float64, since a softmax
+rounded to float32 would hide a lost rank under its noise. The condition is ``s_max / s_min``.
 
 Pure: imports nothing of ``mm*``.
 Letters: ``B`` clips of a pass, ``N`` of all, ``H`` heads, ``T`` frames, ``L`` tokens of a frame, ``S = T * L``,

@@ -40,6 +40,22 @@ def test_joint_attention_of_tokens_that_score_alike_has_rank_one_and_kmct_is_who
     assert rank_and_condition(naive_attention_weights(q, k, "kmct", 3))[0].item() == 12
 
 
+@pytest.mark.parametrize("T, L", [(2, 5), (4, 5), (8, 5), (4, 17), (8, 17)])
+def test_condition_of_kmct_at_equal_scores_grows_exponentially_with_frames_and_that_of_kmt_does_not(T, L):
+    q = k = torch.zeros(1, 1, T * L, 8)
+    bound = L * (L - 1) ** (T - 2)
+    assert bound <= rank_and_condition(naive_attention_weights(q, k, "kmct", T))[1].item() < 4 * bound
+    assert rank_and_condition(naive_attention_weights(q, k, "kmt", T))[1].item() < T * L
+
+
+def test_kmct_of_full_rank_in_theory_is_not_in_float64():
+    q = k = torch.zeros(1, 1, 16 * 17, 8)
+    weights = naive_attention_weights(q, k, "kmct", 16)[0, 0]
+    assert weights.diagonal().min() > 1e-3 and torch.equal(weights, weights.tril())
+    assert rank_and_condition(weights)[0].item() == 16 * 17 - 1 == np.linalg.matrix_rank(weights.numpy())
+    assert rank_and_condition(naive_attention_weights(q, k, "kmt", 16))[0].item() == 16 * 17
+
+
 @pytest.mark.parametrize("eps", [np.finfo(np.float64).eps, np.finfo(np.float32).eps])
 def test_rank_is_that_of_numpy_at_the_same_tolerance(eps):
     values = torch.logspace(0, -17, 18, dtype=torch.float64)
