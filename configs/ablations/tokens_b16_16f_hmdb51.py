@@ -3,8 +3,7 @@ _base_ = ["../_base_/models/claver.py", "../_base_/datasets/hmdb51_16x224.py",
           "../_base_/schedules/fully_supervised.py", "../_base_/runtime.py"]
 
 model = _base_.model
-model.backbone.arch = "B/16"
-model.neck.update(type="TemporalNeck", pattern="kmt", arch="B/16", num_frames=16)
-model.cls_head.update(arch="B/16", classes=_base_.class_list, bank=_base_.prompt_bank)
+model.neck.update(type="TemporalNeck", pattern="kmt", num_frames=16)
+model.cls_head.update(classes=_base_.class_list, bank=_base_.prompt_bank)
 for augment in model.data_preprocessor.blending.augments:
     augment.num_classes = 51

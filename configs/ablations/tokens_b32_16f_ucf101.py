@@ -1,10 +1,4 @@
-# Table 8: patch size against frame length; joint attention and KMCT by --cfg-options model.neck.pattern=joint (kmct).
-_base_ = ["../_base_/models/claver.py", "../_base_/datasets/ucf101_16x224.py",
-          "../_base_/schedules/fully_supervised.py", "../_base_/runtime.py"]
+# Table 8, as tokens_b16_16f_ucf101.py, with patches of 32 pixels.
+_base_ = ["tokens_b16_16f_ucf101.py"]
 
-model = _base_.model
-model.backbone.arch = "B/32"
-model.neck.update(type="TemporalNeck", pattern="kmt", arch="B/32", num_frames=16)
-model.cls_head.update(arch="B/32", classes=_base_.class_list, bank=_base_.prompt_bank)
-for augment in model.data_preprocessor.blending.augments:
-    augment.num_classes = 101
+model = dict(backbone=dict(arch="B/32"), neck=dict(arch="B/32"), cls_head=dict(arch="B/32"))

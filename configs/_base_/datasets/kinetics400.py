@@ -24,16 +24,6 @@ val_dataloader = dict(
         ann_file=f"{data_root}/kinetics400_val_list_videos.txt",
         data_prefix=dict(video=f"{data_root}/videos_val"),
         test_mode=True))
-test_dataloader = dict(
-    batch_size=1,
-    num_workers=8,
-    persistent_workers=True,
-    sampler=dict(type="DefaultSampler", shuffle=False),
-    dataset=dict(
-        type="ActionVideoDataset",
-        classes=class_list,
-        ann_file=f"{data_root}/kinetics400_val_list_videos.txt",
-        data_prefix=dict(video=f"{data_root}/videos_val"),
-        test_mode=True))
+test_dataloader = dict(val_dataloader, batch_size=1)
 val_evaluator = dict(type="AccMetric")
 test_evaluator = dict(type="AccMetric")
