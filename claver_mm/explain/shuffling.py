@@ -34,10 +34,10 @@ def shuffle_tokens(transformer: KroneckerTransformer, place: str = "before", tok
     Args:
         transformer: Its tokens are shuffled; a forward pre-hook does it, which is gone afterwards whatever happens.
         place: ``before`` the temporal embedding is added (PreTE) or ``after`` (PostTE).
-        tokens: ``patches``: class tokens stay. The paper does not say whether they move. The head reads the first slot
-            of every frame; were class tokens shuffled as well (``all``), it would read whatever came to lie there,
-            patches for the most part, and the loss would say more of the head than of the attention. ``all`` is for
-            features without class tokens, such as maps of a ResNet.
+        tokens: ``patches``: class tokens stay. The paper does not say whether they move, but that PostTE shuffling
+            leaves the similarity under joint attention as it is, which is so only where they stay: the head reads the
+            first slot of every frame, and with ``all`` it would read whatever came to lie there, patches for the
+            most part. ``all`` is for features without class tokens, such as maps of a ResNet.
         seed: Of all permutations.
 
     Under ``class_token`` patches never enter the blocks: with ``patches``, nothing is shuffled after the embedding,
