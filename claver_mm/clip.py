@@ -41,7 +41,8 @@ def model_config(arch: Arch, image_size: int | None = None) -> dict:
         image_size: Side of the input in pixels where it differs from the architecture's.
 
     Raises:
-        ValueError: Unknown name, or an image tower that has no class token to read (ResNet, timm, attention pooling).
+        ValueError: Unknown name, a config without its parts, or an image tower that has no class token to read
+            (ResNet, timm, attention pooling).
     """
     if isinstance(arch, str):
         name = PAPER_ARCHS.get(arch, arch)
@@ -50,6 +51,10 @@ def model_config(arch: Arch, image_size: int | None = None) -> dict:
             raise ValueError(f"unknown CLIP architecture {arch!r}; use one of {', '.join(PAPER_ARCHS)}, a name in "
                              "open_clip.list_models(), or an open_clip model config as a dict")
     else:
+        missing = [key for key in ("embed_dim", "vision_cfg", "text_cfg") if key not in arch]
+        if missing:
+            raise ValueError(f"an open_clip model config has embed_dim, vision_cfg and text_cfg; {', '.join(missing)} "
+                             f"missing from {arch!r}")
         config = {key: dict(value) if isinstance(value, dict) else value for key, value in arch.items()}
     config = copy.deepcopy(config)
     config.pop("custom_text", None)

@@ -54,6 +54,7 @@ def test_frames_of_another_size_are_refused():
 
 @pytest.mark.parametrize("arch, says", [
     ("ViT-Z", "unknown CLIP architecture 'ViT-Z'"), ("RN50", "'RN50' is no ViT that reads its class token"),
+    (dict(embed_dim=8), "vision_cfg, text_cfg missing from {'embed_dim': 8}"),
     ("ViT-B-16-SigLIP", "is no ViT that reads its class token"), ("coca_ViT-B-32", "is no ViT that reads"),
 ])
 def test_an_architecture_without_class_token_is_refused(arch, says):

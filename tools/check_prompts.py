@@ -68,7 +68,7 @@ def main() -> int:
             rows += summary(bank, name, classes)
     print("\n".join(rows))
     print(*problems, sep="\n", end="\n" if problems else "")
-    print(f"{len(problems)} problems")
+    print(f"{len(problems)} problem{'s' * (len(problems) != 1)}")
     return 1 if problems else 0
 
 

@@ -13,6 +13,8 @@ def main() -> None:
     parser.add_argument("--interval", type=int, default=1, help="draw one of so many videos")
     args = parser.parse_args()
 
+    if args.interval < 1:
+        parser.error(f"--interval must be at least 1, got {args.interval}")
     cfg = load_config(args)
     cfg.load_from, cfg.resume = args.checkpoint, False
     if args.show_dir:

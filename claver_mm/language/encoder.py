@@ -94,8 +94,9 @@ def allow_short_texts(tower: nn.Module) -> None:
 
 
 def _fit_mask(blocks: nn.Module, args: tuple, kwargs: dict) -> tuple[tuple, dict]:
-    mask, n = kwargs.get("attn_mask"), args[0].shape[1]
-    if mask is not None and mask.shape[-1] > n:
+    mask = kwargs.get("attn_mask")
+    if mask is not None:
+        n = args[0].shape[1]
         kwargs = dict(kwargs, attn_mask=mask[..., :n, :n])
     return args, kwargs
 

@@ -26,7 +26,7 @@ from .instruction import COMMANDS, Wanted, ask
 from .prompts import readable
 from .writers import BadReply, CannotGoOn, Filtered, Sampling, Write
 
-REFUSALS = ("as an ai", "i'm sorry", "i am sorry", "i cannot", "i can't")
+REFUSALS = ("as an ai", "sorry", "i'm sorry", "i am sorry", "i cannot", "i can't")
 
 
 @dataclass
@@ -70,7 +70,7 @@ def broken_rule(text: str, wanted: Wanted, messages: list[dict[str, str]], taken
         return "several lines"
     if faults(text, count_tokens):
         return "too long" if count_tokens(text) > 77 else "odd characters"
-    lowered = text.casefold()
+    lowered = text.casefold().replace("\u2019", "'")
     if lowered.startswith(REFUSALS):
         return "refusal"
     asked = " ".join(message["content"] for message in messages).casefold()

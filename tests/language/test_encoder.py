@@ -87,6 +87,24 @@ def test_towers_that_read_beyond_the_end_get_their_texts_whole(change):
         torch.testing.assert_close(encode_texts(model, tokens), model(tokens), atol=1e-6, rtol=1e-5)
 
 
+def test_a_tower_whose_blocks_take_their_tokens_by_name_gets_its_texts_whole():
+    """As Hugging Face's do: ``IndexError: tuple index out of range``."""
+    class Blocks(torch.nn.Embedding):
+        def forward(self, input_ids):
+            return super().forward(input_ids)
+
+    class Tower(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.transformer = Blocks(10, 4)
+
+        def forward(self, tokens):
+            return self.transformer(input_ids=tokens).mean(1)
+
+    model, tokens = Tower(), torch.tensor([[1, 2, 3], [4, 5, 6]])
+    torch.testing.assert_close(encode_texts(model, tokens), model(tokens))
+
+
 def test_a_tower_that_is_read_at_a_named_token_is_cut_there():
     torch.manual_seed(0)
     model = open_clip.transformer.TextTransformer(context_length=12, vocab_size=100, width=32, heads=2, layers=2,

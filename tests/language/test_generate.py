@@ -93,19 +93,20 @@ def test_a_server_that_is_not_there_ends_the_run(serve, tmp_path):
 
 
 def test_answers_that_break_a_rule_are_asked_again_and_counted(serve, tmp_path):
+    """A refusal with a typographer's apostrophe became a text."""
     server = serve(script(
         "walk " * 76, "", "...", "Opening bottle.", EXAMPLES["synonym"]["long jump"], completion("the lid", "length"),
-        '"Text: unscrewing a lid"', "Unscrewing a lid!", "one ball,\nthen two", "I'm sorry, but no.",
+        '"Text: unscrewing a lid"', "Unscrewing a lid!", "one ball,\nthen two", "I'm sorry, but no.", "I\u2019m sorry.",
         "three balls \u263a", completion("three", "content_filter"), "- three  balls\u00a0in the air", completion(None),
         "<think>well</think> 'on all fours'"))
     bank, report = run(server, tmp_path, CLASSES[:3], attempts=7)
     assert report.refused == {"too long": 1, "empty": 3, "echo of the prompt": 2, "cut at max_tokens": 1, "repeated": 1,
-                              "several lines": 1, "refusal": 1, "odd characters": 1, "cut by the content filter": 1}
+                              "several lines": 1, "refusal": 2, "odd characters": 1, "cut by the content filter": 1}
     assert [entry["synonym"] for entry in bank.values()] == [
         ["unscrewing a lid"], ["three balls in the air"], ["on all fours"]]
-    assert "answers asked again: empty 3, echo of the prompt 2, too long 1" in str(report) and not report.failed
+    assert "answers asked again: empty 3, echo of the prompt 2, refusal 2, too long 1" in str(report) and not report.failed
     seeds = [request["seed"] for request in server.requests]
-    assert seeds == [*range(7), *range(6), *range(2)]
+    assert seeds == [*range(7), *range(7), *range(2)]
 
 
 @pytest.mark.parametrize("content, says", [
