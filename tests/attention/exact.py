@@ -20,6 +20,16 @@ def results(function, inputs: list[Tensor], grad: Tensor) -> list[Tensor]:
     return [out.detach(), *(torch.zeros_like(x) if g is None else g for x, g in zip(inputs, grads))]
 
 
+def repeats_bit_for_bit(function, inputs: list[Tensor], grad: Tensor) -> bool:
+    """Whether two runs under deterministic algorithms give the same output and gradients."""
+    torch.use_deterministic_algorithms(True)
+    try:
+        runs = [results(function, inputs, grad) for _ in range(2)]
+    finally:
+        torch.use_deterministic_algorithms(False)
+    return all(torch.equal(a, b) for a, b in zip(*runs))
+
+
 def reference(inputs: list[Tensor], grad: Tensor, pattern: str, T: int) -> list[Tensor]:
     """What ``results`` should be: the masked softmax in float64, the queries of one frame at a time."""
     q, k, v = (x.detach().double() for x in inputs)

@@ -1,7 +1,7 @@
 """Which backend serves what, and that each keeps its promises: dtype, autocast, dropout, compilation, repeatability."""
 import pytest
 import torch
-from exact import packed, reference, results
+from exact import packed, reference, repeats_bit_for_bit, results
 from torch.utils.flop_counter import FlopCounterMode
 
 from claver_mm.attention import BACKENDS, PATTERNS, choose_backend, flash, kronecker_attention, masked, naive_attention
@@ -142,13 +142,7 @@ def test_second_derivatives_of_the_tree_are_refused(pattern):
 @pytest.mark.parametrize("backend", ["dense", "tree", "frames"])
 def test_runs_repeat_bit_for_bit_under_deterministic_algorithms(backend):
     inputs, grad = packed(7, 33, torch.float32, H=4), torch.randn(2, 4, 231, 4)
-    torch.use_deterministic_algorithms(True)
-    try:
-        runs = [results(lambda q, k, v: kronecker_attention(q, k, v, "kmct", 7, backend=backend), inputs, grad)
-                for _ in range(2)]
-    finally:
-        torch.use_deterministic_algorithms(False)
-    assert all(torch.equal(a, b) for a, b in zip(*runs))
+    assert repeats_bit_for_bit(lambda q, k, v: kronecker_attention(q, k, v, "kmct", 7, backend=backend), inputs, grad)
 
 
 def test_one_dense_mask_serves_all_blocks_and_old_ones_go():

@@ -24,8 +24,7 @@ def attention(pattern: str, T: int, backend: str = "auto"):
     return lambda q, k, v: kronecker_attention(q, k, v, pattern, T, backend=backend)
 
 
-@pytest.mark.parametrize("L", [2, 50, 197, 257])
-@pytest.mark.parametrize("T", [1, 2, 3, 8, 16, 32])
+@pytest.mark.parametrize("T, L", [(T, L) for T in (1, 2, 3, 8, 16, 32) for L in (2, 50, 197, 257) if T * L < 8000])
 def test_all_forms_equal_the_float64_reference(T, L):
     """float32 within 1e-5; bfloat16 within twice what unmasked attention loses on the same inputs."""
     inputs = [x.detach().bfloat16().float().requires_grad_() for x in packed(T, L, torch.float32, B=1, H=1, C=8)]
