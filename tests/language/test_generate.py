@@ -104,7 +104,7 @@ def test_answers_that_break_a_rule_are_asked_again_and_counted(serve, tmp_path):
                               "several lines": 1, "refusal": 2, "odd characters": 1, "cut by the content filter": 1}
     assert [entry["synonym"] for entry in bank.values()] == [
         ["unscrewing a lid"], ["three balls in the air"], ["on all fours"]]
-    assert "answers asked again: empty 3, echo of the prompt 2, refusal 2, too long 1" in str(report) and not report.failed
+    assert "answers asked again: empty 3, echo of the prompt 2, refusal 2" in str(report) and not report.failed
     seeds = [request["seed"] for request in server.requests]
     assert seeds == [*range(7), *range(7), *range(2)]
 
