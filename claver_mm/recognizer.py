@@ -41,6 +41,16 @@ class Recognition(NamedTuple):
     score: float
 
 
+class View(NamedTuple):
+    """One video as a model sees it."""
+    clip: Tensor
+    """Normalised, ``(1, 3, T, h, w)``."""
+    frames: np.ndarray
+    """The same before normalisation: RGB, uint8, ``(T, h, w, 3)``."""
+    frame_numbers: list[int]
+    """Where the frames lie in the video."""
+
+
 class Recognizer:
     """Ranks labels for videos, with the test pipeline (views and all) of a config.
 
@@ -63,6 +73,7 @@ class Recognizer:
                 raise FileNotFoundError(f"no config at {config}")
             config = Config.fromfile(config)
         init_default_scope(config.get("default_scope", "mmaction"))
+        self.config = config
         self.model = MODELS.build(copy.deepcopy(config.model))
         self.head = self.model.cls_head
         if not isinstance(self.head, ContrastiveTextHead):
@@ -148,21 +159,30 @@ class Recognizer:
             text = ranked[0].label
         elif text not in [label for label, _ in ranked]:
             ranked = self.recognize(video, labels, extra=[text], **how)
-        one, frame_numbers = _as_input(video, self._single_view), None
-        for step in self._single_view.transforms:
-            one = step(one)
-            frame_numbers = one.get("frame_inds", frame_numbers)
-        inputs = one["inputs"][:1]  # (1, 3, T, h, w)
-        clip = self.model.data_preprocessor(pseudo_collate([dict(one, inputs=inputs)]))["inputs"][0]
+        view = self.view(video)
         tokens = tokenize([text], self.head.arch)
         others = tokenize(list(against), self.head.arch) if against else None
-        found = relevance(self.model, clip, tokens, others)
-        T = inputs.shape[2]
+        found = relevance(self.model, view.clip, tokens, others)
         return Explanation(
             text=text, words=words_of(tokens[0], found.text[0], self.head.arch), against=tuple(against),
-            ranked=ranked[:top], similarity=found.similarity.item(), frames=inputs[0].permute(1, 2, 3, 0).numpy(),
-            frame_numbers=np.ravel(frame_numbers)[:T].tolist(), frame_relevance=found.frames[0].cpu().numpy(),
+            ranked=ranked[:top], similarity=found.similarity.item(), frames=view.frames,
+            frame_numbers=view.frame_numbers, frame_relevance=found.frames[0].cpu().numpy(),
             **{name: getattr(found, name)[0].cpu().numpy() for name in ("spatial", "temporal", "combined")})
+
+    def view(self, video: Video) -> View:
+        """One video as the validation pipeline shows it to the model.
+
+        Raises:
+            FileNotFoundError, claver_mm.datasets.UnreadableVideo, ValueError: As in ``recognize``.
+        """
+        results, frame_numbers = _as_input(video, self._single_view), None
+        for step in self._single_view.transforms:
+            results = step(results)
+            frame_numbers = results.get("frame_inds", frame_numbers)
+        inputs = results["inputs"][:1]  # (1, 3, T, h, w)
+        clip = self.model.data_preprocessor(pseudo_collate([dict(results, inputs=inputs)]))["inputs"][0]
+        frames = inputs[0].permute(1, 2, 3, 0).numpy()
+        return View(clip, frames, np.ravel(frame_numbers)[:len(frames)].tolist())
 
     def _set_labels(self, labels: Labels | None, extra: list[str], templates: Sequence[str]) -> list[str]:
         """Give the head its texts; the labels in their order."""

@@ -9,7 +9,8 @@ class Blocked:
         if name.split('.')[0] in ('mmengine', 'mmcv', 'mmaction', 'mmpretrain'):
             raise ModuleNotFoundError(f'No module named {name!r}', name=name)
 sys.meta_path.insert(0, Blocked())
-import claver_mm.attention, claver_mm.clip, claver_mm.explain.relevance, claver_mm.language, claver_mm.streaming, claver_mm.temporal
+import claver_mm.attention, claver_mm.clip, claver_mm.language, claver_mm.streaming, claver_mm.temporal
+import claver_mm.explain.relevance, claver_mm.explain.deletion, claver_mm.explain.film, claver_mm.explain.page
 import claver_mm.weights
 import claver_mm.protocols, claver_mm.protocols.views
 import claver_mm.randomness, claver_mm.costs

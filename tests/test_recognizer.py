@@ -186,3 +186,43 @@ def test_the_tool_prints_json_for_labels_from_a_file(video, tmp_path):
     assert result.returncode == 0 and record["video"] == video
     assert {entry["label"] for entry in record["labels"]} == {*LABELS, "a dog sneezes"}
     assert sum(entry["score"] for entry in record["labels"]) == pytest.approx(1)
+
+
+def test_a_video_and_a_text_are_explained_and_saved(recognizer, video, tmp_path):
+    found = recognizer.explain(video, "a red arrow moving left", LABELS, top=3)
+    assert [word for word, _ in found.words] == ["a", "red", "arrow", "moving", "left"]
+    assert found.frames.shape == (4, 32, 32, 3) and found.frames.dtype == np.uint8
+    assert found.spatial.shape == found.temporal.shape == found.combined.shape == (4, 4, 4)
+    assert found.frame_relevance.shape == (4,) and found.frame_numbers == [1, 5, 9, 12]
+    assert (found.frames == frames_of(video)[found.frame_numbers][:, :, 4:36]).all()  # the crop of the validation
+    assert len(found.ranked) == 3
+    found.save(tmp_path / "found.html")
+    assert "a red arrow" in (tmp_path / "found.html").read_text()
+
+
+def test_explaining_changes_no_answer(recognizer, video):
+    before = recognizer.recognize(video, LABELS)
+    recognizer.explain(video, "moving left", LABELS)
+    assert recognizer.recognize(video, LABELS) == before
+
+
+def test_without_a_text_the_likeliest_label_is_explained(recognizer, video):
+    found = recognizer.explain(video)
+    assert found.text == recognizer.recognize(video)[0].label == found.ranked[0].label
+    assert len(found.ranked) == 5
+
+
+def test_an_explanation_against_other_texts_is_another_one(recognizer, video):
+    alone = recognizer.explain(video, "moving left")
+    against = recognizer.explain(video, "moving left", against=["moving right", "rising"])
+    assert against.against == ("moving right", "rising")
+    assert against.similarity == pytest.approx(alone.similarity, abs=1e-6)
+    assert not np.allclose(against.combined / against.combined.sum(), alone.combined / alone.combined.sum(), rtol=0.01)
+
+
+def test_one_video_at_a_time_is_explained(recognizer, video, clips):
+    with pytest.raises(ValueError, match="one video at a time"):
+        recognizer.explain([video, video])
+    with pytest.raises(UnreadableVideo, match="corrupted"):
+        recognizer.explain(clips / "corrupted.mp4")
+    assert recognizer.explain(list(frames_of(video)), "falling").text == "falling"

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from open_clip import SimpleTokenizer
@@ -40,6 +41,27 @@ class Explanation:
     """Relevance of patches through both, ``(T, h, w)``."""
     frame_relevance: np.ndarray
     """Relevance of whole frames in the temporal transformer, ``(T,)``."""
+
+    def save(self, path: str | Path, **how) -> None:
+        """Write what the suffix says: a picture, a film, or a page that needs nothing beside it.
+
+        Args:
+            path: ``.png``, ``.pdf``, ``.svg``, ``.mp4`` or ``.html``.
+            how: Arguments of ``draw_explanation`` (``width``, ``max_frames``) or ``write_film``
+                (``frames_per_second``).
+
+        Raises:
+            ValueError: Another suffix.
+            OSError: The file cannot be written.
+        """
+        from .film import write_film
+        from .page import write_page
+        from .pictures import PICTURES, draw_explanation
+        suffix = Path(path).suffix.lower()
+        writers = dict.fromkeys(PICTURES, draw_explanation) | {".mp4": write_film, ".html": write_page}
+        if suffix not in writers:
+            raise ValueError(f"{path}: unknown kind of file; one of {', '.join(writers)}")
+        writers[suffix](self, path, **how)
 
 
 def words_of(tokens: Tensor, relevance: Tensor | Sequence[float], arch: Arch) -> list[tuple[str, float]]:

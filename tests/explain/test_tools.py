@@ -1,0 +1,59 @@
+"""tools/explain.py and tools/study_motion.py as one calls them."""
+import json
+import subprocess
+import sys
+
+import pytest
+import torch
+from mmaction.registry import MODELS
+from mmengine.config import Config
+from toy import ROOT
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory) -> str:
+    """The model of configs/claver_motion_explained.py, not trained."""
+    torch.manual_seed(0)
+    model = MODELS.build(Config.fromfile(ROOT / "configs" / "claver_motion_explained.py").model)
+    path = tmp_path_factory.mktemp("explained") / "random.pth"
+    torch.save(dict(state_dict=model.state_dict()), path)
+    return str(path)
+
+
+def run(tool: str, *arguments: str) -> subprocess.CompletedProcess:
+    return subprocess.run([sys.executable, "-W", "ignore", str(ROOT / "tools" / tool), *map(str, arguments)],
+                          capture_output=True, text=True)
+
+
+def explain(checkpoint: str, *arguments) -> subprocess.CompletedProcess:
+    return run("explain.py", *arguments, "--config", ROOT / "configs" / "claver_motion_explained.py", "--checkpoint",
+               checkpoint)
+
+
+def test_a_video_becomes_a_picture_a_film_and_a_page(motion_videos, checkpoint, tmp_path):
+    video = motion_videos / (motion_videos / "val.txt").read_text().split()[0]
+    result = explain(checkpoint, video, "--text", "a red arrow rising", "--against", "a red arrow falling", "--out",
+                     tmp_path / "new")
+    assert result.returncode == 0, result.stderr
+    names = {f"{video.stem}_explained.{kind}" for kind in ("png", "mp4", "html")}
+    assert {path.name for path in (tmp_path / "new").iterdir()} == names
+    for word in ("similarity", "red", "arrow", "rising", *names):
+        assert word in result.stdout
+
+
+def test_a_video_that_is_not_there_is_named(checkpoint, tmp_path):
+    result = explain(checkpoint, tmp_path / "none.mp4")
+    assert result.returncode == 2 and "none.mp4" in result.stderr and "Traceback" not in result.stderr
+
+
+def test_the_motion_study_counts_objects_deletions_and_words(checkpoint, tmp_path):
+    result = run("study_motion.py", "--checkpoint", checkpoint, "--work-dir", tmp_path, "--count", "4")
+    assert result.returncode == 0, result.stderr
+    found = json.loads((tmp_path / "study.json").read_text())
+    assert set(found["maps"]) == {"spatial", "temporal", "combined"}
+    assert all(row["object_over_background"] > 0 for row in found["maps"].values())
+    for row in found["words"].values():
+        assert sum(row[role] for role in ("article", "colour", "noun", "verb")) == pytest.approx(1)
+    # the untrained model is that of the checkpoint, so both rows are of the same weights
+    assert found["words"]["before training"] == pytest.approx(found["words"]["after"], abs=1e-3)
+    assert (tmp_path / "study.md").read_text().strip() in result.stdout
