@@ -138,7 +138,7 @@ class KroneckerTransformer(nn.Module):
                  class_tokens_only: bool = False, interpolate: bool = True) -> None:
         super().__init__()
         check_pattern(pattern)
-        for name, value in (("depth", depth), ("num_frames", num_frames)):
+        for name, value in (("width", width), ("heads", heads), ("depth", depth), ("num_frames", num_frames)):
             if not isinstance(value, int) or value < 1:
                 raise ValueError(f"{name} must be an integer of at least 1, got {value!r}")
         self.pattern = pattern

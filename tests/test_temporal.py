@@ -75,6 +75,7 @@ def test_embedding_starts_at_std_002():
 @pytest.mark.parametrize("kwargs, says", [
     (dict(pattern="kmtt"), "unknown attention pattern"),
     (dict(num_frames=0), "num_frames must be an integer of at least 1, got 0"),
+    (dict(heads=0), "heads must be an integer of at least 1, got 0"),
     (dict(depth=0.5), "depth must be an integer"),
     (dict(heads=3), "width 16 does not divide into 3 heads"),
     (dict(drop_path=1.0), "drop-path rate"),

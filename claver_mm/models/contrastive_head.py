@@ -57,7 +57,8 @@ class ContrastiveTextHead(BaseHead):
 
     Raises:
         ValueError: Class list and ``num_classes`` differ, a template without ``{}``, an unknown ``score``, a bank that
-            has not as many texts for every class, or neither templates nor bank.
+            has not as many texts for every class, a bank without classes, kinds without a bank, or neither templates
+            nor bank.
         FileNotFoundError: A file of classes, templates or texts does not exist.
     """
 
@@ -74,6 +75,10 @@ class ContrastiveTextHead(BaseHead):
             raise ValueError(f"unknown pool {pool!r}; one of {', '.join(POOLS)}")
         if num_draws < 1:
             raise ValueError(f"num_draws must be at least 1, got {num_draws}")
+        if bank is None and (kinds, per_kind) != (None, None):
+            raise ValueError("kinds and per_kind choose from a bank, and there is none; give bank, or leave them out")
+        if bank is not None and classes is None:
+            raise ValueError("a bank holds texts of classes, and there are none; give classes")
         names = None if classes is None else read_lines(classes, "classes")
         if names is not None and num_classes is not None and len(names) != num_classes:
             source = classes if isinstance(classes, str) else "the list of classes"

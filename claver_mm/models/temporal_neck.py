@@ -62,7 +62,7 @@ class TemporalNeck(BaseModule):
         self.num_frames = num_frames
         self.in_channels = in_channels
         self.layout = layout
-        width = embed_dims or in_channels
+        width = in_channels if embed_dims is None else embed_dims
         self.project = nn.ModuleList()
         if width != in_channels:
             self.project = nn.ModuleList([nn.Linear(in_channels, width), nn.Linear(width, in_channels)])
@@ -70,9 +70,8 @@ class TemporalNeck(BaseModule):
             nn.init.zeros_(self.project[1].bias)
         act_layer = ACTIVATIONS[act] if act else activation(arch) if arch is not None else nn.GELU
         self.transformer = KroneckerTransformer(
-            width, num_heads or max(width // 64, 1), number_of_blocks(depth, backbone_depth), num_frames, pattern,
-            mlp_ratio, drop_path_rate, act_layer, embedding_std, class_tokens_only,
-            interpolate)
+            width, max(width // 64, 1) if num_heads is None else num_heads, number_of_blocks(depth, backbone_depth),
+            num_frames, pattern, mlp_ratio, drop_path_rate, act_layer, embedding_std, class_tokens_only, interpolate)
         self.register_load_state_dict_pre_hook(refuse_other_sizes)
 
     def forward(self, x: Tensor, data_samples: list | None = None) -> tuple[Tensor, dict]:

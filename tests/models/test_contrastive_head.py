@@ -261,9 +261,13 @@ def test_token_ids_are_taken_as_texts():
     (dict(num_draws=0), "num_draws must be at least 1"),
     (dict(templates=None), "neither templates nor bank: the classes have no texts"),
     (dict(templates=None, bank=BANK, kinds=()), "the classes have no texts"),
+    (dict(kinds=["synonym"]), "kinds and per_kind choose from a bank, and there is none"),
+    (dict(per_kind=2), "kinds and per_kind choose from a bank, and there is none"),
+    (dict(classes=None, bank=BANK), "a bank holds texts of classes, and there are none; give classes"),
     (dict(bank={"jumping": ["up"]}), "the bank has no texts for 3 of 4 classes: 'running', 'swimming', 'reading'"),
 ])
 def test_bad_settings_are_named(kwargs, says):
+    """Kinds without a bank, and a bank without classes, had no effect."""
     with pytest.raises(ValueError, match=says):
         head(**kwargs)
 
