@@ -42,12 +42,14 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     task.add_argument("list", type=Path, help="training list, split 1")
     task.add_argument("--classes", required=True, help="class list, one class a line")
     task.add_argument("--shots", type=int, nargs="+", default=SHOTS, help="videos of each class")
-    task.add_argument("--seed", type=int, default=0, help="other seed, other videos")
+    task.add_argument("--seed", type=int, help="other seed, other videos; 0 by default")
     task.add_argument("--published", type=Path, help="a published file in place of a draw; one number of shots")
     task.add_argument("--out", type=Path, required=True, help="folder to write to")
     options = parser.parse_args(arguments)
     if options.task == "few-shot" and options.published and len(options.shots) != 1:
         parser.error("--published is one file: give its number of shots, --shots K")
+    if options.task == "few-shot" and options.published and options.seed is not None:
+        parser.error("--seed has no meaning with --published, where nothing is drawn")
     return options
 
 
@@ -60,8 +62,9 @@ def make(options: argparse.Namespace) -> dict[Path, list[Video]]:
             shots = options.shots[0]
             return {options.out / f"train_{shots}shot_{options.published.stem}.txt":
                     read_few_shot(options.published, videos, classes, shots)}
-        return {options.out / f"train_{shots}shot_seed{options.seed}.txt":
-                draw_few_shot(videos, classes, shots, options.seed) for shots in options.shots}
+        seed = options.seed or 0
+        return {options.out / f"train_{shots}shot_seed{seed}.txt": draw_few_shot(videos, classes, shots, seed)
+                for shots in options.shots}
     classes = read_lines(ROOT / f"prompts/classes/{options.task}.txt", "classes")
     if options.task.startswith("kinetics"):
         return {options.out: read_kinetics(options.csv, classes, options.folders)}
@@ -72,13 +75,13 @@ def make(options: argparse.Namespace) -> dict[Path, list[Video]]:
 
 
 def main(arguments: list[str] | None = None) -> None:
+    options = parse_arguments(arguments)
     try:
-        lists = make(parse_arguments(arguments))
-    except (ValueError, FileNotFoundError) as error:
+        for path, videos in make(options).items():
+            write_list(path, videos)
+            print(f"{path}: {len(videos)} videos of {len({video.label for video in videos})} classes")
+    except (ValueError, OSError) as error:
         sys.exit(f"make_lists: {error}")
-    for path, videos in lists.items():
-        write_list(path, videos)
-        print(f"{path}: {len(videos)} videos of {len({video.label for video in videos})} classes")
 
 
 if __name__ == "__main__":

@@ -44,7 +44,7 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     add("--videos", help="folder of the videos; <data-root>/videos, of Kinetics-600 <data-root>/videos_test")
     add("--list", type=Path, help="list or CSV file of Kinetics-600; <data-root>/kinetics600_test_list_videos.txt")
     add("--shots", type=int, nargs="+", help="videos of a class to train on; 2 4 8 16, of base-to-novel 16")
-    add("--seeds", type=int, nargs="+", default=[0], help="seeds of the draws; results are averaged over them")
+    add("--seeds", type=int, nargs="+", help="seeds of the draws, 0 by default; results are averaged over them")
     add("--few-shot-files", type=Path, nargs="+", default=[], help="published files in place of draws, one for each K")
     add("--base-classes", help="file of base classes; the first half of the class list by default")
     add("--views", help="clips x crops, e.g. 4x3; those of the config's test pipeline by default")
@@ -59,14 +59,22 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     options = parser.parse_args(arguments)
     kind = options.protocol.rpartition("-")[0]
     for option, fits in (("shots", kind != "zero-shot"), ("few_shot_files", kind == "few-shot"),
+                         ("seeds", kind != "zero-shot" and not options.few_shot_files),
                          ("base_classes", kind == "base-to-novel"), ("resume", kind != "zero-shot"),
                          ("list", options.protocol == "zero-shot-kinetics600")):
         if getattr(options, option) and not fits:
-            parser.error(f"--{option.replace('_', '-')} has no meaning for {options.protocol}")
+            files = " with --few-shot-files" if options.few_shot_files else ""
+            parser.error(f"--{option.replace('_', '-')} has no meaning for {options.protocol}{files}")
+    for option in ("shots", "seeds"):
+        numbers = getattr(options, option) or []
+        if len(set(numbers)) < len(numbers):
+            parser.error(f"--{option} names a number twice: {numbers}")
     if kind == "base-to-novel" and len(options.shots or [16]) != 1:
         parser.error("base-to-novel takes one number of shots")
     if not options.checkpoint and not options.lists_only:
         parser.error("--checkpoint is needed")
+    if options.checkpoint and ":" not in options.checkpoint and not Path(options.checkpoint).is_file():
+        parser.error(f"no checkpoint at {options.checkpoint}")  # what has a colon is no path but MMEngine's to find
     clash = sorted(key for key in options.cfg_options if key.startswith(OWNED))
     if clash:
         parser.error(f"{clash[0]} is set by the protocol")
@@ -83,9 +91,10 @@ def plan_runs(options: argparse.Namespace) -> list[Run]:
     if options.protocol.startswith("zero-shot"):
         return plan.zero_shot(dataset, root, classes)
     if options.protocol.startswith("few-shot"):
-        return plan.few_shot(dataset, root, classes, options.shots or SHOTS, options.seeds, options.few_shot_files)
+        return plan.few_shot(dataset, root, classes, options.shots or SHOTS, options.seeds or [0],
+                             options.few_shot_files)
     base = read_lines(options.base_classes, "base classes") if options.base_classes else None
-    return plan.base_to_novel(dataset, root, classes, *(options.shots or [16]), options.seeds, base)
+    return plan.base_to_novel(dataset, root, classes, *(options.shots or [16]), options.seeds or [0], base)
 
 
 def write_subset(folder: Path, subset: Subset) -> None:
@@ -119,7 +128,7 @@ def config_of(options: argparse.Namespace, folder: Path, name: str, lists: dict[
     tested = cfg.test_dataloader.dataset
     if options.views:
         tested.pipeline = with_views(tested.pipeline, *parse_views(options.views))
-    read_views(tested.pipeline)  # what it says of a pipeline is said before a training, not after it
+    read_views(tested.pipeline)  # raises where the table could not say them
     return cfg
 
 
@@ -129,6 +138,9 @@ def train(options: argparse.Namespace, run: Run, folder: Path) -> str:
     lists = dict(train=folder / "train/list.txt", val=folder / validated / "list.txt")
     cfg = config_of(options, folder, folder.name, lists, folder / "train/classes.txt")
     cfg.load_from = options.checkpoint
+    if not cfg.get("load_allow_missing"):  # all weights come from the checkpoint, so that none need be downloaded
+        for part in (cfg.model.backbone, cfg.model.cls_head):
+            part.update({"pretrained": None} if "pretrained" in part else {})
     if options.resume and find_latest_checkpoint(folder):
         cfg.load_from, cfg.resume = None, True
     build_runner(cfg).train()
@@ -189,11 +201,14 @@ def main(arguments: list[str] | None = None) -> None:
     work_dir, results = Path(options.work_dir), []
     try:
         runs = plan_runs(options)
-    except (ValueError, FileNotFoundError) as error:
+        for run in runs:
+            for name, subset in dict(run.tests, **({"train": run.train} if run.train else {})).items():
+                write_subset(work_dir / run.name / name, subset)
+        if not options.lists_only:  # what is wrong with the config is said before the first training, not after it
+            first, name = work_dir / runs[0].name, next(iter(runs[0].tests))
+            config_of(options, first, name, dict(test=first / name / "list.txt"), first / name / "classes.txt")
+    except (ValueError, OSError) as error:
         raise SystemExit(f"run_protocol: {error}") from error
-    for run in runs:
-        for name, subset in dict(run.tests, **({"train": run.train} if run.train else {})).items():
-            write_subset(work_dir / run.name / name, subset)
     if options.lists_only:
         print(f"{len(runs)} parts of {options.protocol} have their lists in {work_dir}")
         return

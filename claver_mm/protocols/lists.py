@@ -165,8 +165,14 @@ def write_list(path: str | Path, videos: Sequence[Video]) -> None:
 
 
 def write_text(path: str | Path, text: str) -> None:
-    """Write a text file, replaced at once; its folder is made."""
+    """Write a text file, replaced at once; its folder is made.
+
+    Raises:
+        IsADirectoryError: A folder of that name.
+    """
     path = Path(path)
+    if path.is_dir():
+        raise IsADirectoryError(f"{path} is a folder; name a file to write")
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_name(f"{path.name}.{os.getpid()}")
     unfinished.write_text(text, encoding="utf-8", newline="\n")

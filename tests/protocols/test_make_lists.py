@@ -40,6 +40,18 @@ def test_few_shot_lists_are_drawn_or_mapped(train, tmp_path):
         make(*few_shot, "--shots", 8)
 
 
+def test_what_cannot_be_honoured_is_refused(train, tmp_path, capsys):
+    """A seed beside a published file was ignored; a folder in place of a file left half a list and a traceback."""
+    with pytest.raises(SystemExit):
+        make("few-shot", train, "--classes", "c.txt", "--shots", 2, "--published", "p.txt", "--seed", 1, "--out", "o")
+    assert "--seed has no meaning with --published" in capsys.readouterr().err
+    (tmp_path / "k.csv").write_text("label,youtube_id,time_start,time_end,split\nwaking up,abc,1,11,test\n")
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(SystemExit, match="make_lists: .*folder is a folder; name a file to write"):
+        make("kinetics600", tmp_path / "k.csv", "--out", tmp_path / "folder")
+    assert not list(tmp_path.glob("folder.*"))
+
+
 def test_kinetics_lists_come_from_csv_files(tmp_path, capsys):
     (tmp_path / "k.csv").write_text("label,youtube_id,time_start,time_end,split\nwaking up,abc,1,11,test\n")
     make("kinetics600", tmp_path / "k.csv", "--out", tmp_path / "k.txt", "--folders", "underscores")

@@ -51,6 +51,7 @@ def command(motion_videos, tmp_path, monkeypatch):
     for loader in ("val", "test"):
         cfg[f"{loader}_dataloader"].dataset.pipeline[-1].meta_keys = ("filename",)
     cfg.pop("work_dir")
+    cfg.model.backbone.pretrained = cfg.model.cls_head.pretrained = str(tmp_path / "nothing is downloaded.pt")
     cfg.dump(tmp_path / "toy.py")
     torch.save(dict(state_dict=MODELS.build(cfg.model).state_dict()), tmp_path / "w.pth")
     film = sorted((motion_videos / "val").iterdir())[0]
@@ -132,7 +133,7 @@ def test_lists_are_the_same_in_two_runs_and_another_seed_draws_others(command, t
 
 
 def test_results_of_several_seeds_are_averaged_with_the_deviation_that_is_asked_for():
-    options = run_protocol.parse_arguments(["few-shot-ucf101", "--config", "c", "--checkpoint", "w.pth",
+    options = run_protocol.parse_arguments(["few-shot-ucf101", "--config", "c", "--checkpoint", "https://x/w.pth",
                                             "--data-root", "d", "--deviation", "population"])
     results = [dict(column=column, metrics={"acc/top1": value}, list_sha256="0", videos=3, listed=4, classes=101,
                     views="4x3", prompts=dict(templates=12, texts_per_class=12))
@@ -142,7 +143,7 @@ def test_results_of_several_seeds_are_averaged_with_the_deviation_that_is_asked_
         "| protocol | K=2 % (mean ± population deviation) | K=4 % | videos | classes | texts of a class | views "
         "| checkpoint |",
         "| --- | --- | --- | --- | --- | --- | --- | --- |",
-        "| few-shot-ucf101 | 78.6 ± 1.3 | 90.0 | 3 of 4 | 101 | 12: 12 templates | 4x3 | w.pth |"]
+        "| few-shot-ucf101 | 78.6 ± 1.3 | 90.0 | 3 of 4 | 101 | 12: 12 templates | 4x3 | https://x/w.pth |"]
     assert numbers["K=4"] == dict(mean=0.9, deviation=None, values=[0.9])
 
 
@@ -152,23 +153,28 @@ def test_results_of_several_seeds_are_averaged_with_the_deviation_that_is_asked_
     (["base-to-novel-ucf101", "--shots", "2", "4"], "takes one number of shots"),
     (["zero-shot-ucf101", "--cfg-options", "test_dataloader.dataset.ann_file=x"], "ann_file is set by the protocol"),
     (["zero-shot-ucf50"], "invalid choice: 'zero-shot-ucf50'"),
+    (["zero-shot-ucf101", "--seeds", "1"], "--seeds has no meaning for zero-shot-ucf101"),
+    (["few-shot-ucf101", "--few-shot-files", "f", "--seeds", "1"], "--seeds has no meaning for few-shot-ucf101 with"),
+    (["few-shot-ucf101", "--shots", "2", "2"], "--shots names a number twice: [2, 2]"),
+    (["few-shot-ucf101", "--checkpoint", "gone.pth"], "no checkpoint at gone.pth"),
 ])
 def test_options_that_cannot_be_honoured_are_refused(options, says, capsys):
+    """Seeds were ignored where nothing is drawn, and a missing checkpoint was named by a traceback after the lists."""
     with pytest.raises(SystemExit):
-        run_protocol.parse_arguments([*options, "--config", "c", "--checkpoint", "w", "--data-root", "d"])
+        run_protocol.parse_arguments(["--config", "c", "--checkpoint", __file__, "--data-root", "d", *options])
     assert says in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("change, says", [
-    ({"model.cls_head.classes": "gone"}, "the head 'SeesFoldersHead' does not take texts of classes"),
-    ({"test_dataloader.dataset.type": "VideoDataset"}, "the test data set is 'VideoDataset'; a protocol needs"),
-    ({"test_evaluator.metric_list": ("mean_class_accuracy",)}, "the test evaluator reports acc/mean1, not acc/top1"),
+@pytest.mark.parametrize("change, error, says", [
+    ({"model.cls_head.classes": "gone"}, SystemExit, "the head 'SeesFoldersHead' does not take texts of classes"),
+    ({"test_dataloader.dataset.type": "VideoDataset"}, SystemExit, "the test data set is 'VideoDataset'; a protocol"),
+    ({"test_evaluator.metric_list": ("mean_class_accuracy",)}, ValueError, "evaluator reports acc/mean1, not acc/top1"),
 ])
-def test_configs_that_cannot_be_used_are_refused(change, says, command, tmp_path):
+def test_configs_that_cannot_be_used_are_refused(change, error, says, command, tmp_path):
     cfg = Config.fromfile(tmp_path / "toy.py")
     cfg.merge_from_dict(change)
     if "gone" in change.values():
         del cfg.model.cls_head["classes"]
     cfg.dump(tmp_path / "toy.py")
-    with pytest.raises(ValueError, match=says):
+    with pytest.raises(error, match=says):
         command("zero-shot-hmdb51", write_hmdb51(tmp_path / "data/annotations"))
