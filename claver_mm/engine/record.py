@@ -20,7 +20,7 @@ from ..datasets.shards import split_path, video_exists
 from ..weights import resolve_pretrained
 
 PACKAGES = ("torch", "torchvision", "mmengine", "mmaction2", "mmcv", "mmcv-lite", "mmpretrain", "open_clip_torch",
-            "decord", "numpy")
+            "av", "decord", "opencv-python", "numpy")
 CROPS = {"ThreeCrop": 3, "TenCrop": 10}
 HERE = Path(__file__).resolve().parent
 
@@ -245,8 +245,9 @@ def commit(folder: Path = HERE) -> dict:
         return dict(commit=None, reason="git is not installed")
     except subprocess.TimeoutExpired:
         return dict(commit=None, reason="git did not answer within 30 seconds")
-    except subprocess.CalledProcessError:
-        return dict(commit=None, reason=f"{folder} is in no git working tree of this project")
+    except subprocess.CalledProcessError as error:
+        said = error.stderr.strip().partition("\n")[0]  # a tree of another owner, for one
+        return dict(commit=None, reason=f"{folder} is in no git working tree of this project ({said})")
 
 
 def sha256_of_text(text: str) -> str:

@@ -6,9 +6,10 @@ import re
 from mmaction.registry import RUNNERS
 from mmengine.device import get_device
 from mmengine.dist import is_distributed
+from mmengine.hooks import EMAHook
 from mmengine.model import MMDistributedDataParallel, convert_sync_batchnorm, is_model_wrapper
 from mmengine.optim import OptimWrapper
-from mmengine.runner import Runner
+from mmengine.runner import BaseLoop, Runner
 from torch import distributed, nn
 
 from ..weights import WeightsDoNotFit
@@ -79,13 +80,21 @@ class ClaverRunner(Runner):
         unknown = set(options) - {"blocks", "reshard_after_forward"}
         if unknown:
             raise ValueError(f"FullyShard takes blocks and reshard_after_forward, not {sorted(unknown)}")
-        if any(hook.get("type") == "EMAHook" for hook in self.cfg.get("custom_hooks") or () if isinstance(hook, dict)):
-            raise ValueError("EMAHook copies the model, which torch refuses for one that is sharded; take one of them "
-                             "out: custom_hooks, or model_wrapper_cfg.type='FullyShard'")
         self._sharding = options
         if self.cfg.get("sync_bn"):
             model = convert_sync_batchnorm(model, self.cfg.sync_bn)
         return model.to(get_device())
+
+    def register_hooks(self, default_hooks: dict | None = None, custom_hooks: list | None = None) -> None:
+        """See ``Runner.register_hooks``.
+
+        Raises:
+            ValueError: ``EMAHook`` beside ``FullyShard``.
+        """
+        super().register_hooks(default_hooks, custom_hooks)
+        if self._sharding is not None and any(isinstance(hook, EMAHook) for hook in self.hooks):
+            raise ValueError("EMAHook copies the model, which torch refuses for one that is sharded; take one of them "
+                             "out: custom_hooks, or model_wrapper_cfg.type='FullyShard'")
 
     def _shard(self) -> None:
         if self._sharding is not None and not is_sharded(self.model):
@@ -143,6 +152,13 @@ class ClaverRunner(Runner):
                          f"{auto_scale_lr['base_batch_size']}")
         for group in optim_wrapper.param_groups:
             group["lr"] *= ratio
+
+    def resume(self, filename: str, *args, **kwargs) -> None:
+        """See ``Runner.resume``; says so where the run had ended, which the stock Runner leaves to be guessed."""
+        super().resume(filename, *args, **kwargs)
+        if isinstance(self._train_loop, BaseLoop) and self.iter >= self.max_iters:
+            self.logger.warning(f"{filename} is the end of this run, epoch {self.epoch} of {self.max_epochs}: nothing "
+                                "is left to train. To train on from its weights, start a new run with load_from")
 
     def _maybe_compile(self, target: str) -> None:
         options = self.cfg.get("compile")

@@ -4,6 +4,7 @@ import copy
 import pytest
 import torch
 from mmengine.hooks import Hook
+from processes import run_on
 from toy import TINY, scalars, toy_config
 
 from claver_mm.datasets import TooManyUnreadable
@@ -57,6 +58,16 @@ def test_a_run_resumed_between_epochs_ends_with_the_same_weights(trained, motion
         assert torch.equal(value, expected[key]), key
 
 
+def test_a_run_resumed_after_its_last_epoch_says_that_nothing_is_left(trained, motion_videos, tmp_path):
+    """It ended at once and without a word."""
+    runner = build_runner(config(motion_videos, tmp_path, **{"train_cfg.max_epochs": 2, "resume": True,
+                                                             "load_from": str(trained[1])}))
+    runner.train()
+    assert (runner.epoch, runner.iter) == (2, 4) and not (tmp_path / "epoch_3.pth").exists()
+    log = next(tmp_path.glob("*/*.log")).read_text()
+    assert f"{trained[1]} is the end of this run, epoch 2 of 2: nothing is left to train" in log
+
+
 def test_load_from_starts_anew_and_resume_goes_on(trained, motion_videos, tmp_path):
     """The published code restores epoch and optimiser when it fine-tunes."""
     fine_tuned = build_runner(config(motion_videos, tmp_path / "tune", load_from=str(trained[1])))
@@ -108,6 +119,32 @@ def test_a_missing_video_stops_the_run_by_name(motion_videos, tmp_path):
                                              "train_dataloader.dataset.indices": None})
     with pytest.raises(TooManyUnreadable, match="(?s)nowhere.mp4"):
         build_runner(cfg).train()
+
+
+def over_the_budget(videos, folder):
+    cfg = config(videos, folder / "run", **{
+        "train_dataloader.dataset.ann_file": str(folder / "list.txt"), "train_dataloader.dataset.indices": None,
+        "train_dataloader.dataset.max_unreadable": 3, "train_dataloader.batch_size": 2})
+    cfg.launcher = "pytorch"
+    with pytest.raises(TooManyUnreadable) as error:
+        build_runner(cfg).train()
+    return str(error.value)
+
+
+def test_the_budget_of_unreadable_videos_is_that_of_all_ranks_together(motion_videos, tmp_path):
+    """Each rank meets at most three of four in an epoch, which is within the budget; together they are over it."""
+    good = (motion_videos / "train.txt").read_text().splitlines()[:8]
+    (tmp_path / "list.txt").write_text("\n".join([*good, *(f"gone{i}.mp4 {i}" for i in range(4))]))
+    for said in run_on(2, over_the_budget, motion_videos, tmp_path):
+        assert "4 of the 12 samples" in said and "3 may" in said and "gone0.mp4" in said
+
+
+def test_an_empty_validation_list_is_named_before_the_first_epoch(motion_videos, tmp_path):
+    (tmp_path / "list.txt").write_text("\n")
+    cfg = config(motion_videos, tmp_path, **{"val_dataloader.dataset.ann_file": str(tmp_path / "list.txt")})
+    with pytest.raises(ValueError, match="annotation list .*list.txt is empty"):
+        build_runner(cfg).train()
+    assert not list(tmp_path.glob("*.pth"))
 
 
 def test_class_lists_that_differ_stop_the_run(motion_videos, tmp_path):
