@@ -174,6 +174,8 @@ def main() -> int:
     options = parse_arguments()
     try:
         lines = {line.number: line for line in read_annotations(options.list, options.delimiter, options.multi_class)}
+        for path in (options.report, options.cleaned):
+            path.parent.mkdir(parents=True, exist_ok=True)  # now, lest a long check end in an error
     except (OSError, ValueError) as error:
         print(f"check_dataset: {error}", file=sys.stderr)
         return 2
@@ -186,8 +188,6 @@ def main() -> int:
 
 def check(options: argparse.Namespace, lines: dict[int, Annotation]) -> int:
     """Exit status, once list and report are written."""
-    for path in (options.report, options.cleaned):
-        path.parent.mkdir(parents=True, exist_ok=True)  # now, lest a long check end in an error
     paths = {number: str(options.videos / line.path) for number, line in lines.items()}
     numbers = list(paths)
     if options.sample is not None and options.sample < len(numbers):

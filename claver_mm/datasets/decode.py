@@ -252,7 +252,8 @@ class VideoReader:
             except Exception as error:  # decoders raise what they like; every word of it is passed on
                 self._note(error)
                 self._reader.close()
-                self._open_next(f"cannot be decoded, frames {list(map(int, indices))} of {self._count}")
+                asked = ", ".join(map(str, indices[:8])) + ", ..." * (len(indices) > 8)
+                self._open_next(f"cannot be decoded, frames {asked} of {self._count}")
 
     def close(self) -> None:
         """Give file and memory back."""
