@@ -52,6 +52,8 @@ def dense(q: Tensor, k: Tensor, v: Tensor, pattern: str, num_frames: int, scale:
     """One call under the shared mask, computed in ``work_dtype`` (that of ``q`` when None); ``(B, H, S, C)``."""
     work_dtype = work_dtype or q.dtype
     mask = shared_mask(pattern, q.shape[2], q.shape[2] // num_frames, work_dtype, q.device)
+    if work_dtype == q.dtype:  # casts that change nothing cost a short clip a few percent
+        return sdpa(q, k, v, attn_mask=mask, dropout_p=dropout_p, scale=scale)
     out = sdpa(q.to(work_dtype), k.to(work_dtype), v.to(work_dtype), attn_mask=mask, dropout_p=dropout_p, scale=scale)
     return out.to(q.dtype)
 
