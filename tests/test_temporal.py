@@ -103,8 +103,8 @@ def test_class_tokens_alone_are_the_same_values_and_gradients(pattern):
         assert torch.allclose(got, expected, atol=1e-10)
 
 
-@pytest.mark.parametrize("class_tokens_only", [False, True])
-@pytest.mark.parametrize("pattern", ["kmt", "kmct", "class_token"])
+@pytest.mark.parametrize("pattern, class_tokens_only", [
+    ("kmt", False), ("kmct", True), ("class_token", False), ("class_token", True)])
 def test_compiles_without_graph_breaks(pattern, class_tokens_only):
     model = transformer(pattern, class_tokens_only=class_tokens_only)
     x = torch.randn(2, 4, 5, 16)

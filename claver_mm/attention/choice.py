@@ -64,7 +64,7 @@ def why_not(backend: str, q: Tensor, pattern: str, needs_grad: bool, dropout_p: 
     """Why a backend cannot serve these inputs; empty where it can."""
     masked = pattern in ("kmt", "kmct")
     if masked != (backend != "plain"):
-        return f"pattern {pattern!r} {'needs' if masked else 'needs no'} mask"
+        return f"pattern {pattern!r} needs {'a' if masked else 'no'} mask"
     S = q.shape[2]
     if backend == "dense":
         if q.device.type != "cpu":

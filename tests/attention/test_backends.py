@@ -46,7 +46,7 @@ def test_auto_weighs_gradients_where_products_are_fast(monkeypatch):
 
 @pytest.mark.parametrize("pattern, backend, T, dropout, says", [
     ("kmt", "fast", 3, 0.0, "unknown attention backend 'fast'.*auto, plain, dense, tree"),
-    ("kmt", "plain", 3, 0.0, "'kmt' needs mask; use backend='dense' or 'auto'"),
+    ("kmt", "plain", 3, 0.0, "'kmt' needs a mask; use backend='dense' or 'auto'"),
     ("joint", "tree", 3, 0.0, "'joint' needs no mask; use backend='plain'"),
     ("kmct", "tree", 3, 0.1, "'tree' cannot serve this call: it cannot honour dropout_p=0.1; use backend='dense'"),
     ("kmct", "dense", 700, 0.0, "mask of 3500 x 3500 is over the budget of 4194304 pairs; use backend='tree'"),

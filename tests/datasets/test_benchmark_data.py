@@ -21,8 +21,9 @@ def test_stock_and_ours_give_the_same_pixels_and_the_table_says_so(tmp_path, mon
     tool.main()
     torch.set_num_threads(threads[0])
     cv2.setNumThreads(threads[1])
-    stock, same, rough = json.loads((tmp_path / "data.json").read_text())["rows"]
+    stock, same, rough, bound = json.loads((tmp_path / "data.json").read_text())["rows"]
     assert (stock["path"], stock["ratios"]) == ("stock", [1, 1, 1])
     assert same["mean"] < 0.01 and same["largest"] <= 4
     assert 0 < rough["mean"] < 5
+    assert bound["path"] == "bound" and bound["decode"] > 0
     assert (tmp_path / "data.md").read_text() in capsys.readouterr().out
