@@ -18,6 +18,7 @@ import argparse
 import copy
 import json
 import random
+import re
 import statistics
 import sys
 import tempfile
@@ -47,7 +48,7 @@ PATHS = {"stock": {}, "same pixels": dict(decoders=["pyav", "decord"]),
 def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--clips", type=Path, help="folder with videos; moving texture by default")
-    parser.add_argument("--sizes", nargs="+", default=["340x256", "1280x720"], help="width x height")
+    parser.add_argument("--sizes", nargs="+", type=size, default=["340x256", "1280x720"], help="width x height")
     parser.add_argument("--frames", type=int, nargs="+", default=[8, 16])
     parser.add_argument("--keyframes", type=int, default=250, help="largest distance; 250 is libx264's own")
     parser.add_argument("--turns", type=int, default=10, help="clips of each path and video")
@@ -55,7 +56,17 @@ def parse_arguments() -> argparse.Namespace:
     options = parser.parse_args()
     if options.clips and not options.clips.is_dir():
         parser.error(f"no folder at {options.clips}")
+    for name in ("frames", "keyframes", "turns"):
+        if np.min(getattr(options, name)) < 1:
+            parser.error(f"--{name} must be at least 1, got {getattr(options, name)}")
     return options
+
+
+def size(text: str) -> str:
+    """``340x256``, as it stands."""
+    if not re.fullmatch(r"[1-9]\d*x[1-9]\d*", text):
+        raise argparse.ArgumentTypeError(f"{text!r} is not width x height, like 340x256")
+    return text
 
 
 def texture(w: int, h: int) -> Iterator[np.ndarray]:
@@ -151,11 +162,11 @@ def run(steps: list, path: Path, seed: int) -> tuple[np.ndarray, np.ndarray, flo
     start = time.process_time()
     for step in steps[:3]:
         results = step(results)
-    middle = time.process_time()
+    middle, indices = time.process_time(), results["frame_inds"]
     for step in steps[3:]:
         results = step(results)
     pixels = results["inputs"].numpy().astype(np.int16)
-    return pixels, results["frame_inds"], middle - start, time.process_time() - middle
+    return pixels, indices, middle - start, time.process_time() - middle
 
 
 def measure(videos: list[Path], num_frames: int, turns: int) -> dict[str, dict]:
@@ -207,8 +218,8 @@ def main() -> None:
                                  + " | ".join(f"{ratio:.2f}" for ratio in ratios)
                                  + f" | {row['mean']:.2f} | {row['largest']} |")
                     record["rows"].append(dict(row, size=size, frames=num_frames, path=name, ratios=ratios))
-                lines.append(f"| {size} | {num_frames} | bound | - | - | {stock['decode'] / bound['decode']:.2f} | - | - "
-                             "| - |")
+                ratio = f"{stock['decode'] / bound['decode']:.2f}"
+                lines.append(f"| {size} | {num_frames} | bound | - | - | {ratio} | - | - | - |")
                 record["rows"].append(dict(bound, size=size, frames=num_frames, path="bound"))
     print("\n".join(lines))
     options.out.mkdir(parents=True, exist_ok=True)
