@@ -38,8 +38,8 @@ from claver_mm.costs import (
     text_work,
     video_work,
 )
+from claver_mm.engine.record import CROPS
 
-CROPS = {"ThreeCrop": 3, "TenCrop": 10}
 KINDS = {"convolutions": "convolutions", "mlps": "MLPs", "maps": "attention, linear maps",
          "products": "attention, products", "other": "other"}
 
@@ -290,7 +290,7 @@ def main() -> int:
             reports[path] = report(cfg)
             if options.latency:
                 reports[path]["latency"] = latency(cfg, options.batch, options.device, options.latency)
-    except ValueError as error:
+    except (ValueError, OSError) as error:
         print(f"{path}: {error}", file=sys.stderr)
         return 2
     if options.json:

@@ -38,21 +38,29 @@ def member_index(shard: Path) -> dict[str, tuple[int, int]]:
         raise FileNotFoundError(f"no shard at {shard}; check data_prefix and the annotation list")
     state = [shard.stat().st_size, shard.stat().st_mtime_ns]
     kept = shard.with_name(f"{shard.name}.index.json")
-    if kept.is_file():
-        record = json.loads(kept.read_text(encoding="utf-8"))
-        if record["shard"] == state:
-            return {name: tuple(place) for name, place in record["members"].items()}
+    record = _read_kept(kept)
+    if record and record["shard"] == state:
+        return {name: tuple(place) for name, place in record["members"].items()}
     try:
         with tarfile.open(shard, "r:") as archive:
             members = {member.name.removeprefix("./"): (member.offset_data, member.size)
                        for member in archive if member.isreg()}
     except tarfile.TarError as error:
         raise UnreadableVideo(f"{shard} is no uncompressed tar archive: {error}") from error
-    if os.access(shard.parent, os.W_OK):
+    if os.access(shard.parent, os.W_OK) and (record or not kept.exists()):  # never over a file of someone else's
         part = kept.with_name(f".{os.getpid()}.{kept.name}")
         part.write_text(json.dumps(dict(shard=state, members=members)), encoding="utf-8")
         part.replace(kept)  # whole or not there, also where several processes write it
     return members
+
+
+def _read_kept(path: Path) -> dict | None:
+    """What was learnt of a shard earlier; None where nothing was, or where the file is another one."""
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError):
+        return None
+    return record if isinstance(record, dict) and set(record) == {"shard", "members"} else None
 
 
 def video_exists(path: str | os.PathLike) -> bool:

@@ -60,6 +60,15 @@ def test_what_was_learnt_of_a_shard_is_kept_beside_it_until_the_shard_changes(sh
     assert member_index(shard) == members
 
 
+@pytest.mark.parametrize("text", ["{", "[]", '{"a.mp4": [1, 2]}'])
+def test_another_file_in_the_place_of_the_index_is_let_be(shard, text):
+    """It raised a bare ``JSONDecodeError`` or ``KeyError``, or was written over."""
+    other = shard.with_name("0007.tar.index.json")
+    other.write_text(text)
+    member_index.cache_clear()
+    assert len(member_index(shard)) == 3 and other.read_text() == text
+
+
 def test_a_missing_shard_and_a_missing_member_are_named(shard):
     with pytest.raises(FileNotFoundError, match="no video nowhere.mp4 among the 3 files of the shard .*0007.tar"):
         locate_video(shard / "nowhere.mp4")
