@@ -14,6 +14,7 @@ from mmengine.logging import print_log
 from torch import Tensor
 
 from ..language.prompts import read_lines
+from ..protocols.lists import read_text
 from ..randomness import drawing_from, mixed_seed
 from .shards import UnreadableVideo, member_index, split_path, video_exists
 
@@ -45,14 +46,9 @@ def read_annotations(ann_file: str | Path, delimiter: str = " ", multi_class: bo
     path = Path(ann_file)
     if not path.is_file():
         raise FileNotFoundError(f"no annotation list at {path}; set ann_file of the data set")
-    with path.open(encoding="utf-8-sig") as file:  # Windows begins files with a byte order mark
-        try:
-            lines = [line.strip() for line in file]
-        except UnicodeDecodeError as error:
-            raise ValueError(f"annotation list {path} is no text in UTF-8: {error}") from error
     annotations = []
-    for number, line in enumerate(lines, start=1):
-        if line:
+    for number, line in enumerate(read_text(path).split("\n"), start=1):
+        if line := line.strip():
             name, *labels = line.split(delimiter) if multi_class else line.rsplit(delimiter, 1)
             if not labels or not name.strip():
                 raise ValueError(f"{path}, line {number}: {line!r} has no label; write "

@@ -110,23 +110,22 @@ def read_kinetics(path: str | Path, classes: Sequence[str], folders: str | None 
     """
     if folders not in (None, *FOLDERS):
         raise ValueError(f"unknown folders {folders!r}; one of {', '.join(FOLDERS)}, or none")
-    path, numbers, videos = _existing(path), ClassNumbers(classes), []
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        reader = csv.DictReader(file)
-        missing = {"label", "youtube_id", "time_start", "time_end"} - set(reader.fieldnames or ())
-        if missing:
-            raise ValueError(f"{path}, line 1: no column {', '.join(sorted(missing))}; there are test files "
-                             "with and without labels, take one with")
-        for row in reader:
-            where = f"{path}, line {reader.line_num}"
-            label = numbers.of(row["label"] or "", where)
-            try:
-                start, end = (int(float(row[column])) for column in ("time_start", "time_end"))
-            except (TypeError, ValueError):
-                raise ValueError(f"{where}: times {row['time_start']!r}, {row['time_end']!r} are no seconds") from None
-            folder = "" if folders is None else row["label"] + "/"
-            folder = folder.replace(" ", "_") if folders == "underscores" else folder
-            videos.append(Video(f"{folder}{row['youtube_id']}_{start:06d}_{end:06d}.mp4", label))
+    numbers, videos = ClassNumbers(classes), []
+    reader = csv.DictReader(read_text(path).splitlines())
+    missing = {"label", "youtube_id", "time_start", "time_end"} - set(reader.fieldnames or ())
+    if missing:
+        raise ValueError(f"{path}, line 1: no column {', '.join(sorted(missing))}; there are test files "
+                         "with and without labels, take one with")
+    for row in reader:
+        where = f"{path}, line {reader.line_num}"
+        label = numbers.of(row["label"] or "", where)
+        try:
+            start, end = (int(float(row[column])) for column in ("time_start", "time_end"))
+        except (TypeError, ValueError):
+            raise ValueError(f"{where}: times {row['time_start']!r}, {row['time_end']!r} are no seconds") from None
+        folder = "" if folders is None else row["label"] + "/"
+        folder = folder.replace(" ", "_") if folders == "underscores" else folder
+        videos.append(Video(f"{folder}{row['youtube_id']}_{start:06d}_{end:06d}.mp4", label))
     return _not_empty(videos, path)
 
 
@@ -215,15 +214,24 @@ def _agree(number: str, expected: int, name: str, where: str) -> None:
         raise ValueError(f"{where}: {name!r} has the number {number!r}, in the class list it is {expected} from 1")
 
 
-def _existing(path: str | Path) -> Path:
+def read_text(path: str | Path) -> str:
+    """A text file, without the byte order mark that Windows begins files with.
+
+    Raises:
+        FileNotFoundError: No such file.
+        ValueError: No text in UTF-8.
+    """
     if not Path(path).is_file():
         raise FileNotFoundError(f"no file at {path}")
-    return Path(path)
+    try:
+        return Path(path).read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} is no text in UTF-8: {error}") from error
 
 
 def numbered_lines(path: str | Path) -> Iterator[tuple[str, str]]:
     """Where each line that is not empty stands, and the line."""
-    for number, line in enumerate(_existing(path).read_text(encoding="utf-8-sig").splitlines(), start=1):
+    for number, line in enumerate(read_text(path).splitlines(), start=1):
         if line.strip():
             yield f"{path}, line {number}", line.strip()
 

@@ -43,7 +43,7 @@ def test_a_list_from_windows_with_two_spaces_is_read_as_it_is_checked(tmp_path):
 
 def test_a_list_that_is_no_text_is_named(tmp_path):
     (tmp_path / "video.mp4").write_bytes(b"\xff\xfe\xfa")
-    with pytest.raises(ValueError, match="annotation list .*video.mp4 is no text in UTF-8"):
+    with pytest.raises(ValueError, match="video.mp4 is no text in UTF-8"):
         dataset(tmp_path, "", ann_file=str(tmp_path / "video.mp4"))
 
 

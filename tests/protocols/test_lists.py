@@ -144,6 +144,14 @@ def test_a_bad_line_of_a_list_is_named(tmp_path, text, says):
         read_list(put(tmp_path / "list.txt", text), HMDB)
 
 
+@pytest.mark.parametrize("read", [read_list, read_kinetics])
+def test_a_file_that_is_no_text_is_named(tmp_path, read):
+    """The message of the codec alone says neither which file nor what to do."""
+    (tmp_path / "video.mp4").write_bytes(b"\xff\xfe\xfa")
+    with pytest.raises(ValueError, match="video.mp4 is no text in UTF-8"):
+        read(tmp_path / "video.mp4", HMDB)
+
+
 def test_splits_and_subsets_are_those_that_there_are(tmp_path):
     for split, subset in ((4, "train"), (1, "val")):
         with pytest.raises(ValueError, match="there are 1, 2 and 3, each with train and test"):

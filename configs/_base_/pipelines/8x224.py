@@ -1,5 +1,5 @@
 # 8 frames, one from each of 8 equal segments, 224 pixels; tested on 4 clips x 3 crops.
-# PyAV leaves out frames that no other needs, and seeks exactly; decord where it cannot open a file
+# PyAV leaves out frames that no other needs, and seeks exactly; decord where it cannot open or decode a file
 decoders = ["pyav", "decord"]
 
 train_pipeline = [
