@@ -9,6 +9,7 @@ from claver_mm.attention import PATTERNS, naive_attention_weights
 from claver_mm.clip import tokenize
 from claver_mm.explain.attention import record_attention
 from claver_mm.explain.relevance import relevance
+from claver_mm.explain.shuffling import shuffle_tokens
 from claver_mm.temporal import KroneckerAttention
 
 TEXTS = ["a shape moving left", "falling"]
@@ -183,6 +184,18 @@ def test_gradients_of_recorded_layers_equal_those_of_layers_that_keep_their_weig
     Written(monkeypatch)
     for found, written in zip(recorded, gradients(), strict=True):
         assert (found - written).abs().max() <= 1e-5 * written.abs().max().clamp(min=1)
+
+
+@pytest.mark.parametrize("pattern, place, felt", [("joint", "after", False), ("joint", "before", True),
+                                                  ("kmct", "after", True), ("kmt", "after", True)])
+def test_words_feel_shuffled_patches_where_the_pattern_does(pattern, place, felt, clips, motion_videos, tmp_path):
+    model = build(motion_videos, tmp_path, pattern)
+    plain = relevance(model, clips, tokens_of(model))
+    with shuffle_tokens(model.neck.transformer, place):
+        shuffled = relevance(model, clips, tokens_of(model))
+    for name in ("text", "similarity"):
+        difference = (getattr(shuffled, name) - getattr(plain, name)).abs().max()
+        assert (difference > 1e-3 * getattr(plain, name).abs().max()) == felt
 
 
 def test_frozen_and_checkpointed_towers_are_explained_alike_and_under_no_grad(clips, motion_videos, tmp_path):
