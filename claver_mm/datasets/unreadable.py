@@ -9,14 +9,14 @@ from mmaction.registry import HOOKS, METRICS
 from mmengine.dist import all_reduce
 from mmengine.hooks import Hook
 
-from .video_dataset import ActionVideoDataset
+from .video_dataset import ActionVideoDataset, leaf_datasets
 
 
 @HOOKS.register_module()
 class ReportUnreadableHook(Hook):
     """Logs after every epoch which videos could not be read so far, on all ranks; the count is among the log's scalars.
 
-    The next epoch of each rank counts on from the sum.
+    The next epoch of each rank counts on from the sum. Of a ``ConcatDataset`` each part has its own budget.
     """
 
     def after_train_epoch(self, runner) -> None:
@@ -33,19 +33,22 @@ class ReportUnreadableHook(Hook):
 
     @staticmethod
     def _report(runner, split: str, dataset) -> None:
-        if not isinstance(dataset, ActionVideoDataset):
+        parts = [part for part in leaf_datasets(dataset) if isinstance(part, ActionVideoDataset)]
+        if not parts:
             return
-        failed = dataset.unreadable.to(torch.uint8)
-        all_reduce(failed, op="max")
-        dataset.unreadable.copy_(failed.bool())
-        count = int(failed.sum())
+        for part in parts:
+            failed = part.unreadable.to(torch.uint8)
+            all_reduce(failed, op="max")
+            part.unreadable.copy_(failed.bool())
+        count = sum(int(part.unreadable.sum()) for part in parts)
         runner.message_hub.update_scalar(f"{split}/unreadable", count)
         if count:
-            names = dataset.unreadable_videos()
+            names = [name for part in parts for name in part.unreadable_videos()]
             more = f" and {len(names) - 20} more" if len(names) > 20 else ""
-            runner.logger.warning(f"{count} of {len(dataset)} samples of the {split} data set could not be read: "
-                                  f"{', '.join(names[:20])}{more}")
-        dataset.check_unreadable()
+            runner.logger.warning(f"{count} of {sum(map(len, parts))} samples of the {split} data set could not be "
+                                  f"read: {', '.join(names[:20])}{more}")
+        for part in parts:
+            part.check_unreadable()
 
 
 @METRICS.register_module()

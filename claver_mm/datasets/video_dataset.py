@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -65,6 +65,15 @@ def _class_number(label: str, where: str, delimiter: str) -> int:
         return int(label)
     except ValueError:
         raise ValueError(f"{where}: label {label!r} is no number; write 'path/of/video.mp4{delimiter}label'") from None
+
+
+def leaf_datasets(dataset) -> Iterator:
+    """A data set itself, or those that a wrapper (``RepeatDataset``, ``ConcatDataset``) is made of."""
+    inner = getattr(dataset, "datasets", None) or [part for part in [getattr(dataset, "dataset", None)] if part]
+    if not inner:
+        yield dataset
+    for part in inner:
+        yield from leaf_datasets(part)
 
 
 @DATASETS.register_module()

@@ -17,6 +17,7 @@ from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
 
 from ..datasets.shards import split_path, video_exists
+from ..datasets.video_dataset import leaf_datasets
 from ..weights import resolve_pretrained
 
 PACKAGES = ("torch", "torchvision", "mmengine", "mmaction2", "mmcv", "mmcv-lite", "mmpretrain", "open_clip_torch",
@@ -119,15 +120,6 @@ def datasets_of(runner, purpose: str) -> dict:
     names = ("train", "val") if purpose == "train" else (purpose,)
     loops = {name: getattr(runner, f"_{name}_loop") for name in names}
     return {name: loop.dataloader.dataset for name, loop in loops.items() if hasattr(loop, "dataloader")}
-
-
-def leaf_datasets(dataset) -> Iterator:
-    """A data set itself, or those that a wrapper (``RepeatDataset``, ``ConcatDataset``) is made of."""
-    inner = getattr(dataset, "datasets", None) or [part for part in [getattr(dataset, "dataset", None)] if part]
-    if not inner:
-        yield dataset
-    for part in inner:
-        yield from leaf_datasets(part)
 
 
 def describe_dataset(dataset, count_missing: bool = True) -> dict:

@@ -43,6 +43,17 @@ def test_a_run_goes_on_without_them_and_its_log_names_them(config, tmp_path):
     assert runner.message_hub.get_scalar("train/unreadable").current() == 2
 
 
+def test_those_of_concatenated_data_sets_are_reported_too(config, tmp_path):
+    """A wrapped data set was passed over: its videos were replaced, and neither counted nor added up over ranks."""
+    part = config.train_dataloader.dataset
+    part.max_unreadable = 2
+    config.train_dataloader.dataset = dict(type="ConcatDataset", datasets=[part, part])
+    runner = build_runner(config)
+    runner.train()
+    assert "4 of 32 samples of the train data set could not be read" in log_of(config)
+    assert runner.message_hub.get_scalar("train/unreadable").current() == 4
+
+
 def test_a_run_over_its_budget_stops(config):
     config.train_dataloader.dataset.max_unreadable = 1
     config.train_dataloader.num_workers = 0
