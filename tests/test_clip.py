@@ -39,6 +39,13 @@ def test_trunk_and_head_together_are_open_clip(arch):
         assert torch.allclose(head.text_features(texts), whole.encode_text(texts, normalize=True), atol=1e-6)
 
 
+def test_a_trunk_from_scratch_starts_as_clip_does():
+    """open_clip leaves PyTorch's own start to its image tower, which learns several times more slowly."""
+    for block in build_image_trunk(TINY).transformer.resblocks:
+        assert block.attn.in_proj_weight.std().item() == pytest.approx(64 ** -0.5, rel=0.05)
+        assert block.mlp.c_fc.bias.count_nonzero() == 0
+
+
 def test_another_input_size_interpolates_the_positional_embedding():
     small, large = build_image_trunk(TINY), build_image_trunk(TINY, image_size=64)
     large.load_state_dict(small.state_dict())

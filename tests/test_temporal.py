@@ -72,6 +72,16 @@ def test_embedding_starts_at_std_002():
     assert abs(transformer(width=512).temporal_embedding.std().item() - 0.02) < 0.002
 
 
+def test_blocks_start_as_those_of_clip():
+    """in_proj at D ** -0.5, out_proj at a share of it for the number of branches, no bias."""
+    blocks = transformer(width=128, depth=3).resblocks
+    for name, std in (("attn.in_proj", 128 ** -0.5), ("attn.out_proj", 128 ** -0.5 * 6 ** -0.5),
+                      ("mlp.c_fc", 256 ** -0.5), ("mlp.c_proj", 128 ** -0.5 * 6 ** -0.5)):
+        for part in (block.get_submodule(name) for block in blocks):
+            assert part.weight.std().item() == pytest.approx(std, rel=0.05), name
+            assert part.bias.count_nonzero() == 0, name
+
+
 @pytest.mark.parametrize("kwargs, says", [
     (dict(pattern="kmtt"), "unknown attention pattern"),
     (dict(num_frames=0), "num_frames must be an integer of at least 1, got 0"),

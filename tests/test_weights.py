@@ -11,7 +11,14 @@ from toy import TINY
 
 from claver_mm import convert_official
 from claver_mm.clip import CLIPHead, activation, build_image_trunk, model_config, vision_depth, vision_heads
-from claver_mm.weights import head_weights, image_trunk_weights, load_strict, read_state_dict, resolve_pretrained
+from claver_mm.weights import (
+    head_weights,
+    image_trunk_weights,
+    load_strict,
+    read_state_dict,
+    refuse_other_sizes,
+    resolve_pretrained,
+)
 
 B32_SHALLOW = copy.deepcopy(open_clip.get_model_config("ViT-B-32-quickgelu"))
 B32_SHALLOW["vision_cfg"]["layers"] = B32_SHALLOW["text_cfg"]["layers"] = 3
@@ -99,6 +106,11 @@ def test_conversion_names_what_it_does_not_know():
         convert_official(open_clip.CLIP(**model_config(TINY)).state_dict())
 
 
+def test_conversion_gives_full_precision():
+    converted = convert_official(PublishedCLAVER(TINY, 4, False).half().state_dict())
+    assert {value.dtype for value in converted.values()} == {torch.float32}
+
+
 def test_conversion_leaves_the_callers_dict_alone():
     state_dict = PublishedCLAVER(TINY, 4, False).state_dict()
     keys = list(state_dict)
@@ -174,6 +186,17 @@ def test_weights_of_another_size_are_named():
         load_strict(build_image_trunk(TINY), state_dict, "some file")
 
 
+def test_a_hook_refuses_what_the_host_would_warn_of():
+    """``init_recognizer`` goes on with random weights where sizes differ; two embeddings may differ in length alone."""
+    module = nn.Module()
+    module.weight, module.temporal_embedding = nn.Parameter(torch.zeros(8, 4)), nn.Parameter(torch.zeros(1, 8, 4))
+    refuse_other_sizes(module, {"a.weight": torch.zeros(8, 4), "a.temporal_embedding": torch.zeros(1, 16, 4)}, "a.")
+    for state_dict, says in (({"a.weight": torch.zeros(6, 4)}, r"a.weight \(6, 4\) instead of \(8, 4\)"),
+                             ({"a.temporal_embedding": torch.zeros(1, 8, 2)}, "a.temporal_embedding")):
+        with pytest.raises(ValueError, match=f"weights of another size: {says}"):
+            refuse_other_sizes(module, state_dict, "a.")
+
+
 def test_a_run_does_not_go_on_without_its_pretrained_weights(tmp_path):
     model = recogniser(TINY)
     model.backbone.pretrained = str(tmp_path / "nowhere.pt")
@@ -195,6 +218,13 @@ def test_a_tag_that_cannot_be_downloaded_says_what_to_do(monkeypatch):
 def test_openai_weights_are_refused_for_a_model_with_gelu():
     with pytest.raises(ValueError, match="trained with QuickGELU, but 'ViT-B-16'"):
         resolve_pretrained("openai", "ViT-B-16")
+
+
+def test_an_archive_of_openai_is_refused_for_a_model_with_gelu(tmp_path):
+    torch.jit.trace(nn.Linear(1, 1), torch.zeros(1)).save(tmp_path / "ViT-B-16.pt")
+    with pytest.raises(ValueError, match="ViT-B-16.pt was trained with QuickGELU"):
+        resolve_pretrained(tmp_path / "ViT-B-16.pt", dict(TINY, quick_gelu=False))
+    assert resolve_pretrained(tmp_path / "ViT-B-16.pt", TINY) == tmp_path / "ViT-B-16.pt"
 
 
 def test_a_pickle_that_would_run_code_is_refused(tmp_path):

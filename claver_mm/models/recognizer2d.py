@@ -22,6 +22,8 @@ class Recognizer2DWithNeck(Recognizer2D):
         super().__init__(*args, **kwargs)
         if not self.with_neck:
             raise ValueError("Recognizer2DWithNeck needs a neck; use Recognizer2D without one")
+        if self.test_cfg and self.test_cfg.get("fcn_test"):
+            raise ValueError("fcn_test is not available with a temporal neck; leave it out of test_cfg")
         if not hasattr(self.backbone, "get"):
             self.backbone.get = MethodType(_attribute, self.backbone)
 
@@ -35,8 +37,6 @@ class Recognizer2DWithNeck(Recognizer2D):
             self.neck = neck
         if stage == "backbone":
             return feats, kwargs
-        if kwargs.get("fcn_test"):
-            raise ValueError("fcn_test is not available with a temporal neck; leave it out of test_cfg")
         feats, kwargs["loss_aux"] = neck(feats, data_samples=data_samples)
         if stage == "head":
             return self.cls_head(feats, **kwargs), kwargs

@@ -1,8 +1,11 @@
 """Colours, frames and labels: jitter, visualisation hook, visualiser."""
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
 from acts import assert_orange, draw_a_folder_of_frames, draw_a_test_batch, draw_labels, shift_hue_down
+from mmaction.structures import ActionDataSample
 
 from claver_mm import compat
 
@@ -38,6 +41,15 @@ def test_visualization_hook_writes_every_frame_of_every_sample(tmp_path):
     for path in tmp_path.iterdir():
         assert len(list(path.glob("frames_0/*.png"))) == 6
         assert_orange(str(path / "frames_0/5.png"))
+
+
+def test_a_second_test_numbers_its_samples_anew():
+    hook, names = compat.FrameVisualizationHook(enable=True, interval=1), []
+    hook._visualizer = SimpleNamespace(add_datasample=lambda name, *args, **kwargs: names.append(name))
+    clip = torch.zeros(1, 3, 2, 4, 4, dtype=torch.uint8)
+    for batch_idx, batch_size in ((0, 2), (1, 1), (0, 2)):
+        hook._draw_samples(batch_idx, dict(inputs=[clip] * batch_size), [ActionDataSample()] * batch_size)
+    assert names == ["0", "1", "2", "0", "1"]
 
 
 def test_visualization_works_in_a_test_run(toy_runner, checkpoint, tmp_path):
@@ -79,7 +91,6 @@ def test_visualizer_draws_labels():
 
 
 def test_multi_label_target_is_drawn_as_its_classes():
-    from mmaction.structures import ActionDataSample
     old = compat.under_old_names(ActionDataSample().set_gt_label(torch.tensor([1.0, 0.0, 1.0])))
     assert old.gt_label.tolist() == [0, 2]
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from chat_server import chat_servers, completion, failure, hang, script, send
+from chat_server import chat_servers, completion, failure, hang, numbered, script, send
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from toy import ROOT
@@ -60,6 +60,25 @@ def test_an_empty_account_is_not_asked_again(serve, tmp_path):
     with pytest.raises(CannotGoOn, match="the server answers 429: Pay first"):
         run(server, tmp_path)
     assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize("replies", [
+    [send(200, [1]), "good"], [send(200, [1]), send(200, [1]), failure(400, "no", code="content_filter")]],
+    ids=["answered", "filtered"])
+def test_a_server_that_answers_now_and_then_does_not_end_the_run(serve, tmp_path, replies):
+    """Sixteen requests in a row without an answer would."""
+    number = numbered()
+    server = serve(script(*(number(None) if reply == "good" else reply for _ in range(20) for reply in replies)))
+    _, report = run(server, tmp_path, [f"class {index}" for index in range(20)], attempts=2)
+    assert report.refused["no answer"] > 16 - 4 and report.written + len(report.failed) == 20
+
+
+def test_a_text_of_an_earlier_run_is_not_taken_again(serve, tmp_path):
+    server = serve(script("unscrewing a lid", "Unscrewing a lid!", "three balls in the air"))
+    run(server, tmp_path, ["opening bottle"])
+    bank, report = run(server, tmp_path, ["opening bottle", "juggling balls"])
+    assert (report.cached, report.written, report.refused) == (1, 1, {"repeated": 1})
+    assert bank["juggling balls"] == {"synonym": ["three balls in the air"]}
 
 
 @pytest.mark.parametrize("code, message", [

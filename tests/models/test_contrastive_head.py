@@ -104,6 +104,13 @@ def test_score_is_softmax_over_classes_then_mean_over_descriptions_then_over_vie
     assert torch.allclose(torch.stack(scores), expected, atol=1e-6)
 
 
+def test_averaged_scores_of_views_are_log_probabilities():
+    logits = torch.randn(2, 3, 4)
+    model = head(average_clips="score").eval()
+    scores = torch.stack([result.pred_score for result in model.predict_by_feat(logits, samples([0, 1]))])
+    assert torch.allclose(scores.exp(), logits.softmax(-1).mean(1), atol=1e-6)
+
+
 def test_similarity_score_is_the_sum_over_descriptions():
     logits = torch.randn(4, 3, 4)
     model = head(score="similarity", average_clips="score").eval()

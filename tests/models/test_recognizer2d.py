@@ -46,6 +46,12 @@ def test_views_may_be_tested_a_few_at_a_time(model):
             recogniser("Recognizer2D", dict(max_testing_views=4), neck=False).extract_feat(frames, test_mode=True)
 
 
+def test_fully_convolutional_tests_are_refused():
+    """Backbones without ``num_segments`` raised an ``AttributeError`` of the stock class first."""
+    with pytest.raises(ValueError, match="fcn_test is not available with a temporal neck"):
+        recogniser(test_cfg=dict(fcn_test=True))
+
+
 def test_without_a_neck_the_stock_class_is_named():
     with pytest.raises(ValueError, match="use Recognizer2D without one"):
         recogniser(neck=False)
