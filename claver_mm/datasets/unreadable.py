@@ -19,6 +19,17 @@ class ReportUnreadableHook(Hook):
     The next epoch of each rank counts on from the sum. Of a ``ConcatDataset`` each part has its own budget.
     """
 
+    def before_run(self, runner) -> None:
+        """Raises ``ValueError`` where videos are scored as wrong by a metric that does not know them."""
+        for split in ("val", "test"):
+            loop = getattr(runner, f"_{split}_loop")
+            if not hasattr(loop, "evaluator"):  # not of this run
+                continue
+            scored = any(getattr(part, "score_unreadable", False) for part in leaf_datasets(loop.dataloader.dataset))
+            if scored and any(type(metric) is AccMetric for metric in loop.evaluator.metrics):
+                raise ValueError(f"score_unreadable=True of the {split} data set needs {split}_evaluator.type="
+                                 "'AccMetricWithUnreadable'; AccMetric puts such videos into the last class")
+
     def after_train_epoch(self, runner) -> None:
         """Raises ``TooManyUnreadable`` where the ranks together are over the budget."""
         self._report(runner, "train", runner.train_dataloader.dataset)

@@ -69,6 +69,13 @@ def test_in_testing_they_count_as_wrong_and_are_reported(config):
     assert results["acc/top7"] <= 14 / 16
 
 
+def test_scoring_them_needs_the_metric_that_knows_them(config):
+    """``AccMetric`` went on, and counted them in the mean over classes as videos of the last class."""
+    config.test_dataloader.dataset.score_unreadable = True
+    with pytest.raises(ValueError, match="score_unreadable=True of the test data set needs test_evaluator.type='Acc"):
+        build_runner(config).test()
+
+
 def score(metric: str, failed: dict[int, int], labels: list[int]) -> dict:
     """A perfect scorer of 4 classes on ``labels``, with the places of ``failed`` unreadable."""
     init_default_scope("mmaction")
