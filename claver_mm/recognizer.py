@@ -114,11 +114,12 @@ class Recognizer:
         Raises:
             FileNotFoundError: No such video or file of labels.
             claver_mm.datasets.UnreadableVideo: A video that cannot be decoded; the message names it.
-            ValueError: Frames of another shape or dtype, no labels, or one that stands twice.
+            ValueError: Frames of another shape or dtype, no labels, one that stands twice, or a text where a list of
+                texts belongs.
         """
         if batch_size < 1 or (top is not None and top < 1):
             raise ValueError(f"batch_size and top must be at least 1, got {batch_size} and {top}")
-        names = self._set_labels(labels, list(extra), templates)
+        names = self._set_labels(labels, _listed(extra, "extra"), templates)
         several = isinstance(video, list | tuple) and not _is_frame(video[0] if video else None)
         inputs = [_as_input(one, self._steps) for one in (video if several else [video])]
         if not inputs:
@@ -134,7 +135,7 @@ class Recognizer:
         return ranked if several else ranked[0]
 
     def explain(self, video: Video, text: str | None = None, labels: Labels | None = None, *,
-                against: Sequence[str] = (), top: int = 5, **how) -> Explanation:
+                against: Sequence[str] = (), templates: Sequence[str] = ACTION_TEMPLATES, top: int = 5) -> Explanation:
         """Which words of a text and which parts of which frames the similarity of a video and a text rests on.
 
         Looks at one view of the video, that of the config's validation, whole attention layers at a time; see
@@ -145,27 +146,29 @@ class Recognizer:
             text: Any text, word for word; the likeliest label when None.
             labels: What is ranked beside it, as in ``recognize``; the config's own classes when None.
             against: Other texts: explain what speaks for ``text`` and not for them.
+            templates: Put around the names of ``labels``, as in ``recognize``.
             top: So many labels are kept of the ranking.
-            how: ``templates`` of ``recognize``.
 
         Raises:
             FileNotFoundError, claver_mm.datasets.UnreadableVideo: As in ``recognize``.
-            ValueError: As in ``recognize``; several videos; or towers whose attention cannot be read.
+            ValueError: As in ``recognize``; several videos; a text against itself; or towers whose attention cannot be
+                read.
         """
         if isinstance(video, list | tuple) and not _is_frame(video[0] if video else None):
             raise ValueError("one video at a time is explained, got a list of them")
-        ranked = self.recognize(video, labels, **how)
-        if text is None:
-            text = ranked[0].label
-        elif text not in [label for label, _ in ranked]:
-            ranked = self.recognize(video, labels, extra=[text], **how)
+        against = _listed(against, "against")
+        beside = [] if text is None or text in self._set_labels(labels, [], templates) else [text]
+        ranked = self.recognize(video, labels, extra=beside, templates=templates, top=top)
+        text = ranked[0].label if text is None else text
+        if text in against:
+            raise ValueError(f"nothing speaks for {text!r} and not for itself; take it out of against")
         view = self.view(video)
         tokens = tokenize([text], self.head.arch)
-        others = tokenize(list(against), self.head.arch) if against else None
+        others = tokenize(against, self.head.arch) if against else None
         found = relevance(self.model, view.clip, tokens, others)
         return Explanation(
             text=text, words=words_of(tokens[0], found.text[0], self.head.arch), against=tuple(against),
-            ranked=ranked[:top], similarity=found.similarity.item(), frames=view.frames,
+            ranked=ranked, similarity=found.similarity.item(), frames=view.frames,
             frame_numbers=view.frame_numbers, frame_relevance=found.frames[0].cpu().numpy(),
             **{name: getattr(found, name)[0].cpu().numpy() for name in ("spatial", "temporal", "combined")})
 
@@ -201,6 +204,13 @@ class Recognizer:
             names, texts = _texts(labels, templates)
             self.head.set_texts(texts + [[text] * len(texts[0]) for text in extra])
         return read_lines([*names, *extra], "labels")
+
+
+def _listed(texts: Sequence[str], name: str) -> list[str]:
+    """A list of texts; a single string, whose letters would pass for texts, is refused."""
+    if isinstance(texts, str):
+        raise ValueError(f"{name}={texts!r} is one string; give a list of texts")
+    return list(texts)
 
 
 def _texts(labels: Labels, templates: Sequence[str]) -> tuple[list[str], list[list[str]]]:

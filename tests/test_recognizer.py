@@ -220,6 +220,33 @@ def test_an_explanation_against_other_texts_is_another_one(recognizer, video):
     assert not np.allclose(against.combined / against.combined.sum(), alone.combined / alone.combined.sum(), rtol=0.01)
 
 
+def test_a_text_in_place_of_a_list_of_texts_is_refused(recognizer, video):
+    """Its letters passed for texts."""
+    with pytest.raises(ValueError, match="extra='rising' is one string; give a list"):
+        recognizer.recognize(video, LABELS, extra="rising")
+    with pytest.raises(ValueError, match="against='rising' is one string; give a list"):
+        recognizer.explain(video, "falling", against="rising")
+
+
+@pytest.mark.parametrize("options, says", [
+    (dict(text="rising", against=["rising", "falling"]), "nothing speaks for 'rising' and not for itself"),
+    (dict(top=0), "top must be at least 1, got 1 and 0"),
+])
+def test_what_cannot_be_explained_is_refused(recognizer, video, options, says):
+    """Maps of zeros came out of a text against itself, an empty ranking out of top=0."""
+    with pytest.raises(ValueError, match=says):
+        recognizer.explain(video, **options)
+
+
+def test_a_text_is_ranked_beside_labels_in_one_pass_over_the_video(recognizer, video, monkeypatch):
+    """A video with a text that is no label went through the model twice, all its views."""
+    passes, step = [], recognizer.model.test_step
+    monkeypatch.setattr(recognizer.model, "test_step", lambda batch: passes.append(batch) or step(batch))
+    assert "a red arrow" in [label for label, _ in recognizer.explain(video, "a red arrow", LABELS, top=99).ranked]
+    assert len(recognizer.explain(video, LABELS[0], LABELS, top=99).ranked) == len(LABELS)
+    assert len(passes) == 2
+
+
 def test_one_video_at_a_time_is_explained(recognizer, video, clips):
     with pytest.raises(ValueError, match="one video at a time"):
         recognizer.explain([video, video])
