@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from ..language.encoder import allow_short_texts, text_lengths
+from ..temporal import KroneckerTransformer
 from .attention import AttentionCall, record_attention
 
 
@@ -149,4 +150,7 @@ def _parts(model: nn.Module) -> tuple[nn.Module, nn.Module | None, nn.Module]:
     if model.training:
         raise ValueError("the recogniser is in training mode; call eval() first")
     neck = getattr(model, "neck", None)
-    return backbone, None if neck is None else neck.transformer, head
+    transformer = getattr(neck, "transformer", None)
+    if neck is not None and not isinstance(transformer, KroneckerTransformer):
+        raise ValueError(f"relevance needs a recogniser with a TemporalNeck or no neck, got {type(neck).__name__}")
+    return backbone, transformer, head

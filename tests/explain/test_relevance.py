@@ -222,5 +222,8 @@ def test_bad_input_is_refused(clips, motion_videos, tmp_path):
         relevance(model.train(), clips, tokens)
     with pytest.raises(ValueError, match="CLIPBackbone and a ContrastiveTextHead, got NoneType"):
         relevance(nn.Linear(2, 2), clips, tokens)
+    model.eval().neck = nn.Identity()
+    with pytest.raises(ValueError, match="a TemporalNeck or no neck, got Identity"):
+        relevance(model, clips, tokens)
     with pytest.raises(ValueError, match="not Linear"), record_attention([nn.Linear(2, 2)]):
         pass
