@@ -13,7 +13,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from .explanation import Explanation
-from .pictures import LINE, draw_ranking, draw_words, image_rows, word_lines
+from .pictures import LINE, draw_ranking, draw_words, image_rows, ranking_height, word_lines
 
 ENCODERS = ("libx264", "libopenh264", "mpeg4")
 """In the order in which they are tried: browsers play H.264, everything else plays MPEG-4."""
@@ -48,7 +48,7 @@ def film_pages(explanation: Explanation) -> np.ndarray:
     rows = image_rows(explanation)
     H, W = explanation.frames.shape[1:3]
     side, gap = 1.9, 0.05
-    bars = 0.19 * len(explanation.ranked) + 0.12
+    bars = ranking_height(explanation)
     width = len(rows) * (side + gap) + gap
     lines = word_lines(explanation, width)
     height = LINE * len(lines) + 0.35 + side * H / W + bars
@@ -65,8 +65,7 @@ def film_pages(explanation: Explanation) -> np.ndarray:
         axis.set_title(label, fontsize=7, pad=2)
     number = figure.axes[0].text(0.03, 0.96, "", transform=figure.axes[0].transAxes, fontsize=6, va="top",
                                  color="white", bbox=dict(facecolor="black", alpha=0.55, pad=1, linewidth=0))
-    draw_ranking(explanation, figure.add_axes((0.36, 0.06 / height, 0.56, (bars - 0.12) / height)),
-                 letters=int(0.36 * width / 0.063))
+    draw_ranking(explanation, figure)
     pages = []
     for t, place in enumerate(explanation.frame_numbers):
         for picture, images in pictures:

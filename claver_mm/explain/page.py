@@ -82,9 +82,9 @@ def write_page(explanation: Explanation, path: str | Path) -> None:
     rows = image_rows(explanation)
     total = sum(value for _, value in explanation.words) or 1
     words = " ".join(
-        f'<span style="background:rgb({",".join(str(round(255 * x)) for x in shade)});color:{letters}" '
+        f'<span style="background:rgb({",".join(str(round(255 * x)) for x in shade)});color:black" '
         f'title="{100 * value / total:.0f} % of the text\'s relevance">{html.escape(word)}</span>'
-        for (word, shade, letters), (_, value) in zip(word_shades(explanation), explanation.words))
+        for (word, shade), (_, value) in zip(word_shades(explanation), explanation.words))
     about = f"Similarity {explanation.similarity:.3f}."
     if explanation.against:
         about += " What speaks for it and not for: " + "; ".join(map(html.escape, explanation.against)) + "."
@@ -93,8 +93,10 @@ def write_page(explanation: Explanation, path: str | Path) -> None:
         cells = "".join(f'<td><img id="{number}-{t}" src="{_data_uri(image)}" alt="{name}, frame {place}"></td>'
                         for t, (image, place) in enumerate(zip(images, explanation.frame_numbers)))
         strip.append(f"<tr><th>{name}</th>{cells}</tr>")
-    shares = "".join(f"<td>{100 * share:.0f} %</td>" for share in _shares(explanation.frame_relevance))
-    strip.append(f'<tr class="note"><th>frame\'s share</th>{shares}</tr>')
+    whole = explanation.frame_relevance.sum()
+    if whole:  # of a temporal transformer
+        shares = "".join(f"<td>{100 * value / whole:.0f} %</td>" for value in explanation.frame_relevance)
+        strip.append(f'<tr class="note"><th>frame\'s share</th>{shares}</tr>')
     labels = "".join(
         f'<tr{" class=own" * (label == explanation.text)}><th>{html.escape(label)}</th><td class="share">'
         f'<span class="bar" style="width:{75 * score:.2f}%"></span> {100 * score:.1f} %</td></tr>'
@@ -105,10 +107,6 @@ def write_page(explanation: Explanation, path: str | Path) -> None:
         title=html.escape(explanation.text), words=words, about=about, player=player, labels=labels,
         strip="\n".join(strip), last=len(explanation.frames) - 1, numbers=explanation.frame_numbers),
         encoding="utf-8")
-
-
-def _shares(relevance: np.ndarray) -> np.ndarray:
-    return relevance / (relevance.sum() or 1)
 
 
 def _data_uri(image: np.ndarray) -> str:

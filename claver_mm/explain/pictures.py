@@ -13,7 +13,6 @@ from pathlib import Path
 import cv2
 import matplotlib
 import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
@@ -52,14 +51,10 @@ def enlarged(frames: np.ndarray, side: int = 160) -> np.ndarray:
     return frames.repeat(factor, axis=1).repeat(factor, axis=2)
 
 
-def word_shades(explanation: Explanation) -> list[tuple[str, tuple[float, float, float], str]]:
-    """Each word with its background, RGB from 0 to 1, and the colour of its letters."""
+def word_shades(explanation: Explanation) -> list[tuple[str, tuple[float, float, float]]]:
+    """Each word with its background, RGB from 0 to 1, never too dark for black letters."""
     largest = max((value for _, value in explanation.words), default=0) or 1
-    shades = []
-    for word, value in explanation.words:
-        share = value / largest
-        shades.append((word, WORD_COLOURS(0.75 * share)[:3], "black"))
-    return shades
+    return [(word, WORD_COLOURS(0.75 * value / largest)[:3]) for word, value in explanation.words]
 
 
 def draw_explanation(explanation: Explanation, path: str | Path, width: float = PAGE_WIDTH,
@@ -87,8 +82,7 @@ def explanation_figure(explanation: Explanation, width: float = PAGE_WIDTH, max_
     gap = 0.04
     cell = (width - margin) / len(chosen) - gap
     lines = word_lines(explanation, width)
-    bars = 0.19 * len(explanation.ranked) + 0.12
-    heights = [LINE * len(lines) + 0.12, *[cell * H / W + gap] * len(rows), bars]
+    heights = [LINE * len(lines) + 0.12, *[cell * H / W + gap] * len(rows), ranking_height(explanation)]
     figure = Figure(figsize=(width, sum(heights) + 0.2), dpi=DPI)
     FigureCanvasAgg(figure)
     edges = 1 - np.cumsum([0.04, *heights]) / figure.get_figheight()
@@ -103,9 +97,7 @@ def explanation_figure(explanation: Explanation, width: float = PAGE_WIDTH, max_
                 axis.text(0.04, 0.94, explanation.frame_numbers[t], transform=axis.transAxes, fontsize=5.5, va="top",
                           color="white", bbox=dict(facecolor="black", alpha=0.55, pad=1, linewidth=0))
         figure.text((margin - 0.06) / width, bottom + height / 2, label, fontsize=6.5, ha="right", va="center")
-    axis = figure.add_axes((0.36, edges[-1] + 0.06 / figure.get_figheight(), 0.56,
-                            (bars - 0.12) / figure.get_figheight()))
-    draw_ranking(explanation, axis, letters=int(0.36 * width / 0.063))
+    draw_ranking(explanation, figure, bottom=0.16)
     return figure
 
 
@@ -121,37 +113,44 @@ def image_rows(explanation: Explanation) -> dict[str, np.ndarray]:
 def word_lines(explanation: Explanation, width: float, size: float = 8) -> list[list[tuple]]:
     """The words of the text, similarity at the end, broken into lines of ``width`` inches.
 
-    Each word is ``(x, word, shade, colour of letters, font size)``, ``x`` in inches; ``shade`` is None for none.
+    Each word is ``(x, word, shade, font size)``, ``x`` in inches; the similarity has no shade, None.
     """
     about = f"similarity {explanation.similarity:.3f}"
     if explanation.against:
         about += f", against {len(explanation.against)} other" + "s" * (len(explanation.against) > 1)
     margin, gap = 0.06, 0.075
     x, lines = margin, [[]]
-    for word, shade, letters, points in [*((*entry, size) for entry in word_shades(explanation)),
-                                         (about, None, "0.35", size - 2)]:
+    for word, shade, points in [*((*entry, size) for entry in word_shades(explanation)), (about, None, size - 2)]:
         length = text_to_path.get_text_width_height_descent(word, FontProperties(size=points), ismath=False)[0] / 72
         if x + length > width - margin and lines[-1]:
             x = margin
             lines.append([])
-        lines[-1].append((x, word, shade, letters, points))
+        lines[-1].append((x, word, shade, points))
         x += length + gap
     return lines
 
 
-def draw_words(lines: list[list[tuple]], figure: Figure, top: float) -> float:
-    """Draw ``word_lines`` from ``top`` inches below the figure's upper edge on; the height they take, in inches."""
+def draw_words(lines: list[list[tuple]], figure: Figure, top: float) -> None:
+    """Draw ``word_lines`` from ``top`` inches below the figure's upper edge on."""
     width, height = figure.get_size_inches()
     for number, line in enumerate(lines):
-        for x, word, shade, letters, points in line:
+        for x, word, shade, points in line:
             box = None if shade is None else dict(facecolor=shade, pad=1.6, linewidth=0)
             figure.text(x / width, 1 - (top + LINE * (number + 0.65)) / height, word, fontsize=points, va="baseline",
-                        color=letters, bbox=box)
-    return LINE * len(lines)
+                        color="0.35" if shade is None else "black", bbox=box, parse_math=False)
 
 
-def draw_ranking(explanation: Explanation, axis: Axes, letters: int = 42) -> None:
-    """Labels, cut to so many letters, and their probabilities as bars; the explained text stands out."""
+def ranking_height(explanation: Explanation) -> float:
+    """Inches that ``draw_ranking`` takes, margins included."""
+    return 0.19 * len(explanation.ranked) + 0.12
+
+
+def draw_ranking(explanation: Explanation, figure: Figure, bottom: float = 0) -> None:
+    """Labels, cut where there is no room, and their probabilities as bars, from ``bottom`` inches above the figure's
+    lower edge on; the explained text stands out."""
+    width, height = figure.get_size_inches()
+    axis = figure.add_axes((0.36, (bottom + 0.06) / height, 0.56, (ranking_height(explanation) - 0.12) / height))
+    letters = int(0.36 * width / 0.063)
     labels = [label for label, _ in explanation.ranked]
     scores = [100 * score for _, score in explanation.ranked]
     own = [label == explanation.text for label in labels]
@@ -159,7 +158,8 @@ def draw_ranking(explanation: Explanation, axis: Axes, letters: int = 42) -> Non
     for row, score in enumerate(scores):
         axis.text(score + 1, row, f"{score:.1f} %", fontsize=6, va="center")
     axis.set(xlim=(0, 112), ylim=(len(labels) - 0.5, -0.5), xticks=[])
-    axis.set_yticks(range(len(labels)), [_shortened(label, letters) for label in labels], fontsize=6.5)
+    axis.set_yticks(range(len(labels)), [_shortened(label, letters) for label in labels], fontsize=6.5,
+                    parse_math=False)
     for label, mine in zip(axis.get_yticklabels(), own):
         label.set_fontweight("bold" if mine else "normal")
     axis.tick_params(length=0)

@@ -57,7 +57,7 @@ def test_words_of_another_tokenizer_are_refused(monkeypatch):
 def test_relevance_shows_as_light_also_in_a_grey_print():
     explanation = made(T=1, frames=np.full((1, 224, 224, 3), 40, np.uint8))
     relevance = np.linspace(0, 1, 49, dtype=np.float32).reshape(1, 7, 7)
-    explanation.spatial = np.sort(relevance.ravel()).reshape(1, 7, 7)
+    explanation.spatial = relevance
     centres = overlays(explanation, "spatial")[0, 16::32, 16::32] @ np.array([0.299, 0.587, 0.114])
     assert (np.diff(centres.ravel()) > -2).all()
     assert centres.ravel()[-1] > 5 * centres.ravel()[0]
@@ -82,7 +82,7 @@ def test_a_map_of_zeros_leaves_the_frames_grey():
 
 def test_words_are_the_darker_the_more_relevant():
     explanation = made()
-    light = [sum(shade) for _, shade, _ in word_shades(explanation)]
+    light = [sum(shade) for _, shade in word_shades(explanation)]
     assert np.argsort(light)[::-1].tolist() == np.argsort([value for _, value in explanation.words]).tolist()
     assert len(word_shades(made(words=[("a", 0.0)]))) == 1
 
@@ -123,6 +123,13 @@ def test_an_unknown_kind_of_file_is_refused(tmp_path):
         made().save(tmp_path / "a.gif")
     with pytest.raises(ValueError, match="width"):
         made().save(tmp_path / "a.png", width=0)
+
+
+def test_dollars_are_no_formulas(tmp_path):
+    """Matplotlib took what stands between two dollar signs for a formula, and raised where it was none."""
+    formula = made(T=1, text="$_$", words=[("$_$", 0.1)], ranked=[("$_$", 1.0)])
+    formula.save(tmp_path / "a.png")
+    formula.save(tmp_path / "a.mp4")
 
 
 def test_a_film_has_one_picture_for_each_frame(tmp_path):
@@ -183,3 +190,11 @@ def test_a_page_needs_nothing_beside_it_and_holds_every_frame_under_every_map(tm
             assert np.array_equal(decoded, image)
     assert "<juggles>" in page.words and "a person <juggles> balls" in page.words
     assert "x &amp; y" in text and "80.0 %" in text
+
+
+def test_frames_have_shares_only_where_there_is_a_temporal_transformer(tmp_path):
+    """Without one a page said that every frame had 0 %."""
+    for name, changes in (("with", {}), ("without", dict(temporal=False, frame_relevance=np.zeros(6)))):
+        made(**changes).save(tmp_path / f"{name}.html")
+    assert "frame's share" in (tmp_path / "with.html").read_text()
+    assert "frame's share" not in (tmp_path / "without.html").read_text()
