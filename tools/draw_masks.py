@@ -154,7 +154,7 @@ def draw_attention(matrices: list[np.ndarray], pattern: str, T: int) -> Figure:
 
 
 def model_attention(options: argparse.Namespace) -> tuple[list[np.ndarray], str, int]:
-    """Attention matrices ``(H, S, S)`` of each layer for the middle one of the video's views, their pattern and T."""
+    """Attention matrices ``(H, S, S)`` of each layer for the view of the config's validation, their pattern and T."""
     from claver_mm import Recognizer
     from claver_mm.explain.evaluation import temporal_transformer
     from claver_mm.explain.rank import watch_attention
@@ -162,11 +162,12 @@ def model_attention(options: argparse.Namespace) -> tuple[list[np.ndarray], str,
     transformer, matrices, lengths = temporal_transformer(recognizer.model), [], []
 
     def keep(_: int, weights: torch.Tensor, T: int) -> None:
-        matrices.append(weights[len(weights) // 2].cpu().numpy())
+        matrices.append(weights[0].cpu().numpy())
         lengths.append(T)
 
-    with watch_attention(transformer, keep):
-        recognizer.recognize(options.video)
+    clip = recognizer.view(options.video).clip
+    with watch_attention(transformer, keep), torch.no_grad():
+        recognizer.model.neck(recognizer.model.backbone(clip))
     return matrices, transformer.pattern, lengths[0]
 
 

@@ -116,7 +116,8 @@ def reverse_time(views: Tensor) -> Tensor:
 
 
 def middle_view(views: Tensor) -> Tensor:
-    """One view alone, ``(1, 3, T, h, w)``: of three crops the central one, of its clips one from the middle."""
+    """One view alone, ``(1, 3, T, h, w)``: the one in the middle of the list, which of MMAction2's three crops (left,
+    right, middle) is one of the right-hand crop."""
     return only_clips(views)[len(views) // 2][None]
 
 

@@ -10,7 +10,9 @@ import torch
 from mmaction.registry import MODELS
 from toy import ROOT, toy_config
 
+from claver_mm import Recognizer
 from claver_mm.attention import PATTERNS, may_see
+from claver_mm.explain.rank import attention_matrices
 
 
 def tool(name):
@@ -178,6 +180,10 @@ def test_attention_of_a_model_is_drawn_by_layer_and_head(kmt, motion_videos, tmp
     options = draw_masks.parse_arguments([str(tmp_path / "attention.png"), *given])
     matrices, pattern, T = draw_masks.model_attention(options)
     assert (len(matrices), matrices[0].shape, pattern, T) == (2, (2, 68, 68), "kmt", 4)
+    recognizer = Recognizer(kmt[0], kmt[1], "cpu")  # of the central crop; the middle one of all views is at the side
+    tokens = recognizer.model.backbone(recognizer.view(video).clip)
+    for drawn, expected in zip(matrices, attention_matrices(recognizer.model.neck.transformer, tokens), strict=True):
+        assert np.allclose(drawn, expected[0], atol=1e-6)
     assert draw_masks.main([str(tmp_path / "attention.png"), *given]) == 0
     assert cv2.imread(str(tmp_path / "attention.png")).std() > 0
     assert draw_masks.main([str(tmp_path / "a.png"), *given[:-3], "nowhere.mp4"]) == 2
