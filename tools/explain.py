@@ -42,9 +42,8 @@ def parse_arguments() -> argparse.Namespace:
 
 def main() -> int:
     options = parse_arguments()
-    how = dict.fromkeys((suffix.lstrip(".") for suffix in PICTURES), dict(width=options.width,
-                                                                         max_frames=options.max_frames))
-    how |= dict(mp4=dict(frames_per_second=options.fps), html={})
+    picture = dict(width=options.width, max_frames=options.max_frames)
+    how = dict(mp4=dict(frames_per_second=options.fps), html={})
     try:
         recognizer = Recognizer(options.config, options.checkpoint, options.device)
         found = recognizer.explain(options.video, options.text, options.labels or options.labels_file,
@@ -52,7 +51,7 @@ def main() -> int:
         options.out.mkdir(parents=True, exist_ok=True)
         written = [options.out / f"{Path(options.video).stem}_explained.{kind}" for kind in options.formats]
         for path, kind in zip(written, options.formats):
-            found.save(path, **how[kind])
+            found.save(path, **how.get(kind, picture))
     except (OSError, ValueError, RuntimeError) as error:
         print(error, file=sys.stderr)
         return 2

@@ -11,6 +11,7 @@ import json
 import os
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -41,9 +42,11 @@ def train(work_dir: Path, videos: Path, seed: int) -> Path:
     work_dir.mkdir(parents=True, exist_ok=True)
     print(f"training in {work_dir}: minutes; progress in {work_dir / 'train.log'}", flush=True)
     with (work_dir / "train.log").open("w") as log:
-        subprocess.run([sys.executable, "-W", "ignore", str(TOOLS / "train.py"), str(CONFIG), "--work-dir",
-                        str(work_dir), "--seed", str(seed), "--cfg-options", *options], check=True, stdout=log,
-                       stderr=subprocess.STDOUT, env=dict(os.environ, OMP_NUM_THREADS="1"))
+        done = subprocess.run([sys.executable, "-W", "ignore", str(TOOLS / "train.py"), str(CONFIG), "--work-dir",
+                               str(work_dir), "--seed", str(seed), "--cfg-options", *options], stdout=log,
+                              stderr=subprocess.STDOUT, env=dict(os.environ, OMP_NUM_THREADS="1"))
+    if done.returncode:
+        raise RuntimeError(f"training failed; {work_dir / 'train.log'} ends with the reason")
     return work_dir / "epoch_8.pth"
 
 
@@ -130,32 +133,40 @@ def tables(maps: dict, words: dict, count: int) -> str:
     return "\n".join(lines)
 
 
-def main() -> None:
+def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--checkpoint", type=Path, help="of configs/claver_motion_explained.py; trained when left out")
     parser.add_argument("--videos", type=Path, default=Path("data/motion"), help="folder of the motion videos")
     parser.add_argument("--work-dir", type=Path, default=Path("work_dirs/explained"), help="folder of all results")
     parser.add_argument("--count", type=int, default=200, help="videos looked at")
-    parser.add_argument("--seed", type=int, default=0)
-    args = parser.parse_args()
-    if args.count < 2:
-        parser.error(f"--count must be at least 2, got {args.count}")
+    parser.add_argument("--seed", type=int, default=0, help="of training, clips and random removal")
+    options = parser.parse_args()
+    count, seed, work_dir = options.count, options.seed, options.work_dir
+    if count < 2:
+        parser.error(f"--count must be at least 2, got {count}")
 
-    if args.checkpoint is None:
-        make_motion_videos(args.videos)
-        args.checkpoint = train(args.work_dir, args.videos, args.seed)
-    trained = Recognizer(str(CONFIG), args.checkpoint)
-    clips, covered, names = load_clips(trained, args.count, args.seed)
-    maps = study_maps(trained, clips, covered, names, args.seed)
-    torch.manual_seed(args.seed)
-    untrained = Recognizer(str(CONFIG))
-    words = {"before training": study_words(untrained, clips, names, args.seed),
-             "after": study_words(trained, clips, names, args.seed)}
-    args.work_dir.mkdir(parents=True, exist_ok=True)
-    (args.work_dir / "study.json").write_text(json.dumps(dict(maps=maps, words=words, videos=args.count), indent=1))
-    (args.work_dir / "study.md").write_text(tables(maps, words, args.count) + "\n")
-    print(tables(maps, words, args.count))
+    try:
+        if options.checkpoint is None:
+            make_motion_videos(options.videos)
+            options.checkpoint = train(work_dir, options.videos, seed)
+        trained = Recognizer(CONFIG, options.checkpoint)
+    except (OSError, ValueError, RuntimeError) as error:
+        print(error, file=sys.stderr)
+        return 2
+    clips, covered, names = load_clips(trained, count, seed)
+    maps = study_maps(trained, clips, covered, names, seed)
+    torch.manual_seed(seed)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "no checkpoint")  # a model before training is what is asked for
+        untrained = Recognizer(CONFIG)
+    words = {"before training": study_words(untrained, clips, names, seed),
+             "after": study_words(trained, clips, names, seed)}
+    work_dir.mkdir(parents=True, exist_ok=True)
+    (work_dir / "study.json").write_text(json.dumps(dict(maps=maps, words=words, videos=count), indent=1))
+    (work_dir / "study.md").write_text(tables(maps, words, count) + "\n")
+    print(tables(maps, words, count))
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -46,6 +46,11 @@ def test_a_video_that_is_not_there_is_named(checkpoint, tmp_path):
     assert result.returncode == 2 and "none.mp4" in result.stderr and "Traceback" not in result.stderr
 
 
+def test_the_motion_study_names_a_checkpoint_that_is_not_there(tmp_path):
+    result = run("study_motion.py", "--checkpoint", tmp_path / "none.pth", "--work-dir", tmp_path)
+    assert result.returncode == 2 and "none.pth" in result.stderr and "Traceback" not in result.stderr
+
+
 def test_the_motion_study_counts_objects_deletions_and_words(checkpoint, tmp_path):
     result = run("study_motion.py", "--checkpoint", checkpoint, "--work-dir", tmp_path, "--count", "4")
     assert result.returncode == 0, result.stderr
