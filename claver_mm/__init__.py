@@ -2,7 +2,7 @@
 
 Importing the package mends what the host packages break on today's PyTorch and registers all modules; a config does it
 with ``custom_imports = dict(imports=['claver_mm'])``. Without MMEngine the pure parts (``attention``, ``temporal``,
-``clip``, ``weights``, ``language``, ``protocols``) can be used alone.
+``streaming``, ``clip``, ``weights``, ``language``, ``protocols``, ``explain``, ``costs``) can be used alone.
 """
 from .weights import convert_official, read_state_dict
 

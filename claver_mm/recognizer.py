@@ -91,6 +91,8 @@ class Recognizer:
             load_strict(self.model, read_state_dict(checkpoint), str(checkpoint))
         self.head.average_clips = "prob"
         self.model.to(device or ("cuda" if torch.cuda.is_available() else "cpu")).eval()
+        if not config.get("test_dataloader"):
+            raise ValueError("the config has no test_dataloader, whose pipeline says what a model sees of a video")
         self._steps = Compose(copy.deepcopy(config.test_dataloader.dataset.pipeline))
         single = config.get("val_dataloader") or config.test_dataloader
         self._single_view = Compose(copy.deepcopy(single.dataset.pipeline))
@@ -147,7 +149,7 @@ class Recognizer:
             labels: What is ranked beside it, as in ``recognize``; the config's own classes when None.
             against: Other texts: explain what speaks for ``text`` and not for them.
             templates: Put around the names of ``labels``, as in ``recognize``.
-            top: So many labels are kept of the ranking.
+            top: So many labels are kept of the ranking, and the text itself.
 
         Raises:
             FileNotFoundError, claver_mm.datasets.UnreadableVideo: As in ``recognize``.
@@ -158,8 +160,11 @@ class Recognizer:
             raise ValueError("one video at a time is explained, got a list of them")
         against = _listed(against, "against")
         beside = [] if text is None or text in self._set_labels(labels, [], templates) else [text]
-        ranked = self.recognize(video, labels, extra=beside, templates=templates, top=top)
+        if top < 1:
+            raise ValueError(f"top must be at least 1, got {top}")
+        ranked = self.recognize(video, labels, extra=beside, templates=templates)
         text = ranked[0].label if text is None else text
+        ranked = ranked[:top] + [entry for entry in ranked[top:] if entry.label == text]
         if text in against:
             raise ValueError(f"nothing speaks for {text!r} and not for itself; take it out of against")
         view = self.view(video)

@@ -37,7 +37,6 @@ from claver_mm.explain import charts
 from claver_mm.explain.evaluation import (
     Evaluation,
     evaluate,
-    middle_view,
     order_sensitivity,
     partner_indices,
     reverse_time,
@@ -182,32 +181,37 @@ def study_rank(options: argparse.Namespace) -> dict:
     transformer = temporal_transformer(model)
     rows: list[RankSummary] = []
     for frames in sorted(set(options.frames)) if options.frames else [None]:
-        study, loader = RankStudy(), test_loader(with_frames(cfg, frames), options, batch_size=1)
+        study, loader = RankStudy(), test_loader(seen_once(cfg, frames), options, batch_size=1)
         with torch.no_grad(), study.watching(transformer):
             for batch in tqdm(loader, "the config's T" if frames is None else f"T = {frames}", unit="video"):
-                # maps of a 2D recogniser keep their views
-                views = [middle_view(one) if one.ndim == 5 else one for one in batch["inputs"]]
-                model.test_step(dict(batch, inputs=views))
+                model.test_step(batch)
         rows += study.summary()
     return dict(pattern=transformer.pattern, videos=len(loader.dataset), tolerance="S * eps * s_max",
                 rows=[row.as_dict() for row in rows])
 
 
-def with_frames(cfg: Config, frames: int | None) -> Config:
-    """The config with ``frames`` sampled for each clip of a test."""
+def seen_once(cfg: Config, frames: int | None) -> Config:
+    """The config with its validation's one view of each test video, ``frames`` long where that is given."""
     cfg = copy.deepcopy(cfg)
-    dataset = cfg.test_dataloader.dataset
-    while "pipeline" not in dataset and "dataset" in dataset:
-        dataset = dataset.dataset
+    dataset = innermost(cfg.test_dataloader.dataset)
+    if cfg.get("val_dataloader"):
+        dataset.pipeline = innermost(cfg.val_dataloader.dataset).pipeline
     if frames is None:
         return cfg
     sampler = next((step for step in dataset.pipeline if "clip_len" in step), None)
     layout = next((step.input_format for step in dataset.pipeline if step.type == "FormatShape"), None)
     if sampler is None or layout != "NCTHW":
-        raise ValueError("--frames needs a test pipeline with a step that has clip_len, and clips in the layout NCTHW; "
-                         f"this one has {'no such step' if sampler is None else f'the layout {layout}'}")
+        raise ValueError("--frames needs a pipeline with a step that has clip_len, and clips in the layout NCTHW; this "
+                         f"one has {'no such step' if sampler is None else f'the layout {layout}'}")
     sampler.clip_len = frames
     return cfg
+
+
+def innermost(dataset: Config) -> Config:
+    """The data set that has the pipeline, inside its wrappers."""
+    while "pipeline" not in dataset and "dataset" in dataset:
+        dataset = dataset.dataset
+    return dataset
 
 
 def earlier(path: Path) -> dict:
@@ -228,7 +232,7 @@ def main(arguments: list[str] | None = None) -> int:
         run_study = dict(shuffling=study_shuffling, order=study_order, rank=study_rank)[study]
         record = dict(study=study, config=str(options.config), checkpoint=str(options.checkpoint), seed=options.seed,
                       torch=torch.__version__, **run_study(options))
-    except (FileNotFoundError, ValueError, RuntimeError) as error:
+    except (OSError, ValueError, RuntimeError) as error:
         print(error, file=sys.stderr)
         return 2
     options.out.mkdir(parents=True, exist_ok=True)

@@ -4,7 +4,7 @@
     python tools/make_lists.py ucf101 data/ucf101/annotations --out data/ucf101
     python tools/make_lists.py hmdb51 data/hmdb51/annotations --out data/hmdb51
     python tools/make_lists.py kinetics600 kinetics600_test.csv --out data/kinetics600/kinetics600_test_list_videos.txt
-    python tools/make_lists.py few-shot data/ucf101/ucf101_train_split_1_videos.txt \
+    python tools/make_lists.py few-shot data/ucf101/ucf101_train_split_1_videos.txt \\
         --classes prompts/classes/ucf101.txt --shots 2 4 8 16 --seed 0 --out data/ucf101/few_shot
 
 The lists are called as MMAction2 calls them. `few-shot --published FILE` maps a file that others published onto a local

@@ -75,7 +75,8 @@ def draw_order(record: dict) -> Figure:
     for number, (key, label) in enumerate(series.items()):
         axis.barh(np.arange(len(rows)) + height * (number - (len(series) - 1) / 2),
                   [100 * row[key] for row in rows], 0.95 * height, color=COLOURS[number], label=label)
-    axis.set(yticks=range(len(rows)), yticklabels=[row["class"] for row in rows], xlim=(0, 100),
+    axis.set_yticks(range(len(rows)), [row["class"] for row in rows], parse_math=False)
+    axis.set(xlim=(0, 100),
              xlabel="videos of the class (%)", title=f"{record['pattern']}, played backwards")
     axis.invert_yaxis()
     figure.legend(loc="outside lower center", ncols=2, frameon=False)

@@ -49,9 +49,12 @@ def remove_patches(clips: Tensor, order: Tensor, share: float) -> Tensor:
         share: Of all patches of a clip, rounded down.
 
     Raises:
-        ValueError: A share outside 0 to 1, or pixels that do not divide into patches.
+        ValueError: A share outside 0 to 1, an order of other clips or frames, or pixels that do not divide into
+            patches.
     """
     (H, W), (h, w) = clips.shape[-2:], order.shape[-2:]
+    if (len(clips), clips.shape[2]) != tuple(order.shape[:2]):
+        raise ValueError(f"order {tuple(order.shape)} is not of the clips and frames of {tuple(clips.shape)}")
     if not 0 <= share <= 1:
         raise ValueError(f"share must lie in [0, 1], got {share}")
     if H % h or W % w:

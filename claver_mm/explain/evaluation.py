@@ -115,12 +115,6 @@ def reverse_time(views: Tensor) -> Tensor:
     return only_clips(views).flip(2)
 
 
-def middle_view(views: Tensor) -> Tensor:
-    """One view alone, ``(1, 3, T, h, w)``: the one in the middle of the list, which of MMAction2's three crops (left,
-    right, middle) is one of the right-hand crop."""
-    return only_clips(views)[len(views) // 2][None]
-
-
 def only_clips(views: Tensor) -> Tensor:
     """The argument; ``ValueError`` where it is not ``(V, 3, T, h, w)``."""
     if views.ndim != 5:

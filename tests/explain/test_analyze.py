@@ -124,8 +124,8 @@ def test_kmct_is_of_full_rank_here(motion_videos, tmp_path):
 @pytest.mark.parametrize("study, options, says", [
     ("order", ["--pairs", "nowhere.csv"], "no file of class pairs at nowhere.csv"),
     ("rank", ["--beside", "nowhere.json"], "no earlier result at nowhere.json"),
-    ("rank", ["--cfg-options", "test_dataloader.dataset.pipeline.4.type=CenterCrop",
-              "test_dataloader.dataset.pipeline.5.input_format=NCHW", "--frames", "2"], "this one has the layout NCHW"),
+    ("rank", ["--cfg-options", "val_dataloader.dataset.pipeline.4.input_format=NCHW", "--frames", "2"],
+     "this one has the layout NCHW"),
     ("shuffling", ["--cfg-options", "model.neck=None"], "toy.pth does not fit the model; .*left over: neck"),
 ])
 def test_bad_input_is_named(kmt, tmp_path, capsys, study, options, says):

@@ -51,5 +51,7 @@ def test_a_share_or_patches_that_do_not_fit_are_refused():
     clips = torch.ones(1, 3, 2, 32, 32)
     with pytest.raises(ValueError, match="share.*1.5"):
         remove_patches(clips, torch.ones(1, 2, 4, 4), 1.5)
+    with pytest.raises(ValueError, match="clips and frames"):
+        remove_patches(clips, torch.ones(1, 3, 4, 4), 0.5)
     with pytest.raises(ValueError, match="32 x 32.*5 x 4"):
         remove_patches(clips, torch.ones(1, 2, 5, 4), 0.5)

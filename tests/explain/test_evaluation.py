@@ -14,7 +14,6 @@ from toy import toy_config
 from claver_mm.explain.evaluation import (
     Evaluation,
     evaluate,
-    middle_view,
     order_sensitivity,
     partner_indices,
     reverse_time,
@@ -71,7 +70,6 @@ def test_a_change_of_the_inputs_comes_before_the_model():
     result = evaluate(Model(Head()), loader(), change=reverse_time)
     assert result.predictions.tolist() == [0, 1, 0]
     assert result.similarities == pytest.approx([-0.3, -0.3, 0.3])
-    assert evaluate(Model(Head()), loader(), change=middle_view).similarities == pytest.approx([0.4, 0.1, 0.0])
 
 
 def test_a_video_that_could_not_be_read_is_wrong_and_has_no_similarity():
