@@ -78,23 +78,24 @@ def relevance(model: nn.Module, clips: Tensor, tokens: Tensor, against: Tensor |
 
     start = _read_tokens(features.shape[:3], head.pool, clips)
     after = _temporal_relevance(start, temporal_calls, temporal_gradients)
-    spatial, combined = (_roll_back(spatial_calls, spatial_gradients, row.flatten(0, 1)).unflatten(0, row.shape[:2])
-                         for row in (start, after))
+    both = torch.stack([start, after], dim=2)  # (B, T, 2, L): through the image tower in one go
+    spatial, combined = _roll_back(spatial_calls, spatial_gradients, both.flatten(0, 1)).view_as(both).unbind(2)
     maps = [(x - start)[:, :, 1:].unflatten(2, trunk.grid_size) for x in (spatial, after, combined)]
     end = nn.functional.one_hot(lengths - 1, lengths.max()).to(clips.dtype)
-    words = _roll_back(text_calls, text_gradients, end) * (end == 0)
+    words = _roll_back(text_calls, text_gradients, end.unsqueeze(1)).squeeze(1) * (end == 0)
     words = nn.functional.pad(words, (0, tokens.shape[1] - words.shape[1]))
     return Relevance(similarity.detach(), score.detach(), words, *maps, (after - start).sum(dim=2))
 
 
-def _roll_back(calls: Sequence[AttentionCall], gradients: Sequence[Tensor], row: Tensor) -> Tensor:
-    """A row of relevance ``(B, S)`` from behind the last layer to before the first."""
+def _roll_back(calls: Sequence[AttentionCall], gradients: Sequence[Tensor], relevance: Tensor) -> Tensor:
+    """``K`` rows of relevance of each sequence, ``(B, K, S)``, from behind the last layer to before the first."""
     for call, gradient in zip(reversed(calls), reversed(gradients)):
-        received = torch.zeros_like(row)
+        received = torch.zeros_like(relevance)
         for rows, A, dA in call.weights(gradient):
-            received += torch.einsum("br,brs->bs", row[:, rows], (A * dA).clamp_(min=0).mean(dim=1).to(row.dtype))
-        row = row + received
-    return row
+            cam = (A * dA).clamp_(min=0).mean(dim=1).to(relevance.dtype)  # (B, r, S)
+            received += relevance[:, :, rows] @ cam
+        relevance = relevance + received
+    return relevance
 
 
 def _temporal_relevance(start: Tensor, calls: Sequence[AttentionCall], gradients: Sequence[Tensor]) -> Tensor:
@@ -102,8 +103,8 @@ def _temporal_relevance(start: Tensor, calls: Sequence[AttentionCall], gradients
     if not calls:
         return start
     L = calls[0].inputs.shape[1] // start.shape[1]
-    rolled = _roll_back(calls, gradients, start[:, :, :L].flatten(1)).unflatten(1, (-1, L))
-    return torch.cat([rolled, start[:, :, L:]], dim=2)
+    rolled = _roll_back(calls, gradients, start[:, :, :L].flatten(1).unsqueeze(1)).squeeze(1)
+    return torch.cat([rolled.unflatten(1, (-1, L)), start[:, :, L:]], dim=2)
 
 
 def _read_tokens(shape: torch.Size, pool: str, like: Tensor) -> Tensor:
