@@ -165,7 +165,8 @@ def _scalar_logit_scale(module: CLIPHead, state_dict: dict, prefix: str, *_) -> 
 def tokenize(texts: list[str], arch: Arch) -> Tensor:
     """Token ids ``(N, context)`` of texts by the tokenizer of an architecture.
 
-    A text that does not fit the context with its end markers is cut there, with a warning that names it.
+    Texts that do not fit the context with their end markers are cut there, with a warning that counts them and names
+    the first.
 
     Raises:
         ValueError: The architecture's vocabulary is not that of the tokenizer.
@@ -177,10 +178,11 @@ def tokenize(texts: list[str], arch: Arch) -> Tensor:
         if text_cfg.get("vocab_size", 49408) < tokenizer.vocab_size:
             raise ValueError(f"the text tower knows {text_cfg['vocab_size']} tokens, CLIP's tokenizer has "
                              f"{tokenizer.vocab_size}; give token ids instead of strings")
-        for text in texts:
-            length = count_tokens(text)
-            if length > context:
-                warnings.warn(f"text of {length} tokens is cut to the context of {context}: {text!r}", stacklevel=2)
+        cut = [text for text in texts if count_tokens(text) > context]
+        if cut:
+            more = f", and {len(cut) - 1} more of {len(texts)}" if cut[1:] else ""
+            warnings.warn(f"text of {count_tokens(cut[0])} tokens is cut to the context of {context}: {cut[0]!r}{more}",
+                          stacklevel=2)
     return tokenizer(texts, context_length=context)
 
 
