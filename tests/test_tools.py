@@ -2,6 +2,7 @@
 import os
 import pickle
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -31,7 +32,10 @@ def run(*arguments, cwd=None, ok=True):
     command = [str(argument) for argument in arguments]
     if command[0].endswith(".py"):
         command.insert(0, sys.executable)
-    env = dict(ENV, PATH=f"{os.path.dirname(sys.executable)}:{ENV['PATH']}")
+    with socket.socket() as free:  # another program of this machine may hold torchrun's usual port
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    env = dict(ENV, PATH=f"{os.path.dirname(sys.executable)}:{ENV['PATH']}", PORT=str(port))
     result = subprocess.run(command, cwd=cwd, env=env, capture_output=True, text=True, timeout=300)
     assert (result.returncode == 0) is ok, result.stdout[-3000:] + result.stderr[-3000:]
     return result.stdout + result.stderr
