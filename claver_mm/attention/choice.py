@@ -5,6 +5,7 @@ The thresholds were measured on a two-core Xeon with AMX, ``H = 12``, ``C = 64``
 """
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import NamedTuple
 
 import torch
@@ -51,54 +52,59 @@ def choose_backend(q: Tensor, k: Tensor, v: Tensor, pattern: str, num_frames: in
                          f"{k.dtype} on {k.device} and {v.dtype} on {v.device}; cast them, or use autocast")
     L = tokens_per_frame(q.shape[2], num_frames)
     needs_grad = torch.is_grad_enabled() and (q.requires_grad or k.requires_grad or v.requires_grad)
+    best = _best if torch.compiler.is_compiling() else _remembered_best  # a short clip waits for this
     if backend == "auto":
-        return _best(q, pattern, num_frames, L, needs_grad, dropout_p)
-    reason = why_not(backend, q, pattern, needs_grad, dropout_p)
+        return best(q.dtype, q.device, q.shape[-1], pattern, num_frames, L, needs_grad, dropout_p)
+    reason = why_not(backend, q.dtype, q.device, q.shape[-1], pattern, q.shape[2], needs_grad, dropout_p)
     if reason:
-        best = _best(q, pattern, num_frames, L, needs_grad, dropout_p)
+        best = best(q.dtype, q.device, q.shape[-1], pattern, num_frames, L, needs_grad, dropout_p)
         raise ValueError(f"backend {backend!r} cannot serve this call: {reason}; use backend={best.name!r} or 'auto'")
     return Choice(backend, "forced")
 
 
-def why_not(backend: str, q: Tensor, pattern: str, needs_grad: bool, dropout_p: float) -> str:
-    """Why a backend cannot serve these inputs; empty where it can."""
+def why_not(backend: str, dtype: torch.dtype, device: torch.device, head_dim: int, pattern: str, S: int,
+            needs_grad: bool, dropout_p: float) -> str:
+    """Why a backend cannot serve such inputs; empty where it can."""
     masked = pattern in ("kmt", "kmct")
     if masked != (backend != "plain"):
         return f"pattern {pattern!r} needs {'a' if masked else 'no'} mask"
-    S = q.shape[2]
     if backend == "dense":
-        if q.device.type != "cpu":
-            return f"dense masks are for the CPU, the inputs are on {q.device.type!r}"
+        if device.type != "cpu":
+            return f"dense masks are for the CPU, the inputs are on {device.type!r}"
         return "" if S * S <= MASK_BUDGET else f"a mask of {S} x {S} is over the budget of {MASK_BUDGET} pairs"
     if dropout_p > 0 and backend in ("tree", "flex"):
         return f"it cannot honour dropout_p={dropout_p}"
     if backend == "tree":
-        return why_not_flash(q.dtype, q.device, q.shape[-1])
+        return why_not_flash(dtype, device, head_dim)
     if backend == "flex":
-        return why_not_flex(q.dtype, q.device, q.shape[-1], needs_grad)
+        return why_not_flex(dtype, device, head_dim, needs_grad)
     return ""
 
 
-def _best(q: Tensor, pattern: str, T: int, L: int, needs_grad: bool, dropout_p: float) -> Choice:
+def _best(dtype: torch.dtype, device: torch.device, head_dim: int, pattern: str, T: int, L: int, needs_grad: bool,
+          dropout_p: float) -> Choice:
     S = T * L
     if pattern not in ("kmt", "kmct"):
         return Choice("plain", f"{pattern} is unmasked attention after a reshape")
 
     def serves(name: str) -> bool:
-        return not why_not(name, q, pattern, needs_grad, dropout_p)
+        return not why_not(name, dtype, device, head_dim, pattern, S, needs_grad, dropout_p)
 
     if dropout_p > 0:
         return Choice("dense" if serves("dense") else "frames", f"honours dropout_p={dropout_p}")
-    if q.device.type != "cpu":
+    if device.type != "cpu":
         for name in ("flex", "tree"):
             if serves(name):
-                return Choice(name, f"fastest that serves {q.dtype} on {q.device.type}")
-        return Choice("frames", f"no fused form serves {q.dtype} on {q.device.type} with heads of {q.shape[-1]}")
+                return Choice(name, f"fastest that serves {dtype} on {device.type}")
+        return Choice("frames", f"no fused form serves {dtype} on {device.type} with heads of {head_dim}")
     if not serves("tree"):
-        return Choice("frames", why_not("tree", q, pattern, needs_grad, dropout_p))
-    if serves("dense") and dense_is_faster(pattern, T, L, work_dtype(q.dtype, q.device), needs_grad):
+        return Choice("frames", why_not("tree", dtype, device, head_dim, pattern, S, needs_grad, dropout_p))
+    if serves("dense") and dense_is_faster(pattern, T, L, work_dtype(dtype, device), needs_grad):
         return Choice("dense", f"{S} tokens: one small shared mask beats many small calls")
     return Choice("tree", f"{S} tokens: exactly the allowed work, no mask of S x S")
+
+
+_remembered_best = lru_cache(maxsize=256)(_best)
 
 
 def dense_is_faster(pattern: str, T: int, L: int, dtype: torch.dtype, needs_grad: bool) -> bool:

@@ -5,11 +5,20 @@ from exact import packed, reference, repeats_bit_for_bit, results
 from torch.utils.flop_counter import FlopCounterMode
 
 from claver_mm.attention import BACKENDS, PATTERNS, choose_backend, flash, kronecker_attention, masked, naive_attention
+from claver_mm.attention.choice import _remembered_best
 from claver_mm.attention.flex import BLOCK, block_mask, classify_blocks
 
 MASKED = ["kmt", "kmct"]
 FORMS = [(pattern, "plain") for pattern in PATTERNS if pattern not in MASKED] + [
     (pattern, backend) for pattern in MASKED for backend in ("dense", "tree", "frames")]
+
+
+@pytest.fixture(autouse=True)
+def _nothing_remembered():
+    """Choices are kept, which no machine that stays the same would notice."""
+    _remembered_best.cache_clear()
+    yield
+    _remembered_best.cache_clear()
 
 
 @pytest.fixture

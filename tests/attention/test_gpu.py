@@ -21,7 +21,7 @@ def test_cuda_forms_equal_the_float64_reference(pattern, backend, T, L, dtype, m
     grad = torch.randn(2, 2, T * L, 64).to(dtype)
     expected = reference(inputs, grad, pattern, T)
     on_device = [x.cuda().requires_grad_() for x in inputs]
-    refused = why_not(backend, on_device[0], pattern, True, 0.0)
+    refused = why_not(backend, dtype, on_device[0].device, 64, pattern, T * L, True, 0.0)
     if refused:
         pytest.skip(refused)
     got = results(lambda q, k, v: kronecker_attention(q, k, v, pattern, T, backend=backend), on_device, grad.cuda())
