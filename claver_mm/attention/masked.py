@@ -14,8 +14,8 @@ from torch.nn.functional import scaled_dot_product_attention as sdpa
 
 from .patterns import may_see, token_numbers, tokens_per_frame
 
-MASK_BUDGET = 1 << 22
-"""Largest number of pairs, ``S * S``, that a mask kept on the CPU may have (16 MiB in float32)."""
+MASK_BUDGET = 1 << 23
+"""Largest number of pairs, ``S * S``, that a mask kept on the CPU may have (32 MiB in float32)."""
 
 _CACHED_MASKS = 8
 _masks: dict[tuple, Tensor] = {}

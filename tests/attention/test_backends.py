@@ -58,7 +58,7 @@ def test_auto_weighs_gradients_where_products_are_fast(monkeypatch):
     ("kmt", "plain", 3, 0.0, "'kmt' needs a mask; use backend='dense' or 'auto'"),
     ("joint", "tree", 3, 0.0, "'joint' needs no mask; use backend='plain'"),
     ("kmct", "tree", 3, 0.1, "'tree' cannot serve this call: it cannot honour dropout_p=0.1; use backend='dense'"),
-    ("kmct", "dense", 700, 0.0, "mask of 3500 x 3500 is over the budget of 4194304 pairs; use backend='tree'"),
+    ("kmct", "dense", 700, 0.0, "mask of 3500 x 3500 is over the budget of 8388608 pairs; use backend='tree'"),
     ("kmct", "flex", 3, 0.0, "no backward pass on a CPU; use backend='dense'"),
 ])
 def test_a_forced_backend_that_cannot_serve_says_why_and_the_way_out(pattern, backend, T, dropout, says):
