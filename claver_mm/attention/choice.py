@@ -113,7 +113,7 @@ def dense_is_faster(pattern: str, T: int, L: int, dtype: torch.dtype, needs_grad
     if pattern == "kmt":  # cutting in two gains nothing where it costs the kernel its large tiles
         return L < LONG_FRAME or dtype == torch.bfloat16 or LARGE_TILE_ROWS <= S < 2 * LARGE_TILE_ROWS
     if dtype == torch.bfloat16:  # the products are so fast that merging costs as much, and small tiles more
-        return not needs_grad or S < (384 if L >= LONG_FRAME else 1024)
+        return S < (2048 if not needs_grad else 384 if L >= LONG_FRAME else 1024)
     return S < 256
 
 
