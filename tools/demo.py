@@ -17,7 +17,8 @@ import numpy as np
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 
-from claver_mm.datasets.motion import MOTION_CLASSES, make_motion_videos, render_clip, reversed_class
+from claver_mm.datasets.motion import MOTION_CLASSES, render_clip, reversed_class
+from claver_mm.datasets.motion_files import make_motion_videos
 
 TOOLS = Path(__file__).resolve().parent
 CONFIGS = {"KMT": "claver_motion.py", "mean pooling": "claver_motion_mean.py"}

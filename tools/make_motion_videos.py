@@ -12,7 +12,8 @@ import sys
 from pathlib import Path
 
 import claver_mm  # noqa: F401  (before anything of the host)
-from claver_mm.datasets.motion import MOTION_CLASSES, make_motion_videos
+from claver_mm.datasets.motion import MOTION_CLASSES
+from claver_mm.datasets.motion_files import make_motion_videos
 
 
 def parse_arguments() -> argparse.Namespace:

@@ -22,7 +22,8 @@ from tqdm import tqdm
 
 from claver_mm import Recognizer
 from claver_mm.clip import tokenize
-from claver_mm.datasets.motion import MOTION_CLASSES, make_motion_videos, render_clip, render_coverage
+from claver_mm.datasets.motion import MOTION_CLASSES, render_clip, render_coverage
+from claver_mm.datasets.motion_files import make_motion_videos
 from claver_mm.explain.deletion import deletion_drops
 from claver_mm.explain.explanation import words_of
 from claver_mm.explain.relevance import relevance

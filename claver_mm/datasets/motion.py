@@ -6,21 +6,14 @@ the clip, before a still background. The first class of a pair plays it forwards
 both draw from exactly the same frames, and neither a frame nor an average over frames tells them apart; their
 order does. (A frame *together with its place in the clip* does tell: what moves right starts on the left.)
 
-Imports NumPy, OpenCV and tqdm, and nothing of `mm*` or torch.
+`motion_files.py` writes them to disk. Imports NumPy, and nothing of `mm*` or torch.
 
 Letters: `T` frames of a clip, `h`, `w` height and width of a frame, `V` corners of a polygon.
 """
 
-import hashlib
-import json
-import os
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
-import cv2
 import numpy as np
-from tqdm import tqdm
 
 # Each row is a pair: the second class is the first one played backwards.
 MOTION_PAIRS = (
@@ -33,8 +26,6 @@ MOTION_CLASSES = tuple(name for pair in MOTION_PAIRS for name in pair)
 
 # Goes into motion.json; to be raised by one whenever a change here alters the pixels of any clip.
 RENDERING_VERSION = 1
-FRAMES_PER_SECOND = 16
-SPLITS = ("train", "val")
 
 _SUPERSAMPLING = 4  # sub-pixels along each side of a pixel
 _STEPS = 8  # positions of a corner along each side of a sub-pixel
@@ -178,7 +169,7 @@ def _scene(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Background `(h, w, 3)`, colour `(3,)` of the object and the sub-pixels it covers `(T, h, w, 1)`."""
     (h, w), T = size, num_frames
-    _check_format(h, w, T)
+    check_format(h, w, T)
     partner = reversed_class(class_name)
     pair = next(i for i, names in enumerate(MOTION_PAIRS) if partner in names)
     backwards = class_name == MOTION_PAIRS[pair][1]
@@ -195,140 +186,9 @@ def _scene(
     return background, colour, covered[::-1].copy() if backwards else covered
 
 
-def _check_format(h: int, w: int, T: int) -> None:
+def check_format(h: int, w: int, T: int) -> None:
+    """`ValueError` for frames that are no video of the data set: see `render_clip`."""
     if min(h, w) < 16 or h % 2 or w % 2:
         raise ValueError(f"size (h, w) is {(h, w)}; both sides have to be even and at least 16 pixels")
     if T < 2:
         raise ValueError(f"num_frames is {T}; a motion needs at least 2 frames")
-
-
-def _check_classes(classes: Sequence[str]) -> None:
-    for name in classes:
-        if reversed_class(name) not in classes:
-            raise ValueError(f"classes hold {name!r} without its reversal {reversed_class(name)!r}; add it")
-    if not classes or len(set(classes)) != len(classes):
-        raise ValueError(f"classes have to be at least one pair, each name once; got {tuple(classes)}")
-
-
-def _write_text(path: Path, text: str) -> None:
-    """Write a file that is either whole or not there."""
-    part = path.with_name(f".{os.getpid()}.{path.name}")
-    part.write_text(text, encoding="utf-8", newline="\n")
-    part.replace(path)
-
-
-def _write_video(path: Path, frames: np.ndarray) -> None:
-    """Write frames `(T, h, w, 3)` to an .mp4 file (MPEG-4 part 2) that is either whole or not there."""
-    T, h, w, _ = frames.shape
-    part = path.with_name(f".{os.getpid()}.{path.name}")
-    try:
-        writer = cv2.VideoWriter(str(part), cv2.VideoWriter_fourcc(*"mp4v"), FRAMES_PER_SECOND, (w, h))
-        for frame in frames:
-            writer.write(cv2.cvtColor(frame, cv2.COLOR_RGB2BGR))
-        writer.release()
-        written = max(0, int(cv2.VideoCapture(str(part)).get(cv2.CAP_PROP_FRAME_COUNT)))
-        if written != T:
-            raise OSError(
-                f"{path}: OpenCV wrote {written} of {T} frames; is the disk full, or no encoder there?"
-            )
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
-
-
-def _claim_folder(root: Path, settings: dict) -> None:
-    """Record `settings` in `root/motion.json`, or see that the same ones are recorded there already."""
-    digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
-    record = root / "motion.json"
-    if record.exists():
-        found = json.loads(record.read_text(encoding="utf-8"))
-        if found["sha256"] != digest:
-            old = found["settings"]
-            changes = [
-                f"{key} is {old.get(key)} there, but {settings.get(key)} was asked for"
-                for key in sorted(settings | old)
-                if old.get(key) != settings.get(key)
-            ]
-            raise ValueError(
-                f"{root} holds other motion videos: {'; '.join(changes)}. "
-                "Delete the folder or choose another one"
-            )
-        return
-    names = [*SPLITS, *(f"{split}.txt" for split in SPLITS), "classes.txt"]
-    in_the_way = [name for name in names if (root / name).exists()]
-    if in_the_way:
-        raise ValueError(f"{root} has {', '.join(in_the_way)} but no motion.json; choose an empty folder")
-    root.mkdir(parents=True, exist_ok=True)
-    _write_text(record, json.dumps({"settings": settings, "sha256": digest}, indent=2) + "\n")
-
-
-def make_motion_videos(
-    root: str | os.PathLike,
-    num_train: int = 2000,
-    num_val: int = 400,
-    seed: int = 0,
-    size: tuple[int, int] = (32, 40),
-    num_frames: int = 16,
-    classes: Sequence[str] = MOTION_CLASSES,
-    workers: int = 2,
-    progress: bool = True,
-) -> None:
-    """Write the data set to the folder `root`, or see that it is there.
-
-    Files: `train/*.mp4`, `val/*.mp4`; `train.txt`, `val.txt` with a line `train/00000_moving_left.mp4 0` per
-    clip (paths relative to `root`, the label is the place in `classes`); `classes.txt`, one name a line;
-    `motion.json`, the settings. Clip i of a split has class i modulo the number of classes.
-
-    The lists come last and each file appears whole, so an interrupted call leaves no list; the next call with
-    the same settings writes what is missing. With all there it does nothing. `workers` (threads) and
-    `progress` (a bar) have no influence on the files.
-
-    Raises `ValueError` for settings that make no data set, for a folder with motion videos of other settings
-    and for one with files of somebody else in the way; `OSError` if a file cannot be written.
-    """
-    root, classes, size = Path(root), list(classes), [int(side) for side in size]
-    _check_format(*size, num_frames)
-    _check_classes(classes)
-    counts = dict(zip(SPLITS, (num_train, num_val), strict=True))
-    for split, count in counts.items():
-        if count < len(classes):
-            raise ValueError(f"num_{split} is {count}; {len(classes)} classes need at least a clip each")
-    if seed < 0:
-        raise ValueError(f"seed is {seed}; it has to be 0 or more")
-    if workers < 1:
-        raise ValueError(f"workers is {workers}; it has to be 1 or more")
-    _claim_folder(
-        root,
-        {
-            "num_train": num_train,
-            "num_val": num_val,
-            "seed": seed,
-            "size": size,
-            "num_frames": num_frames,
-            "classes": classes,
-            "rendering_version": RENDERING_VERSION,
-        },
-    )
-
-    lists, missing = {"classes.txt": classes}, []  # missing: (file, class name, seed of the clip)
-    for number, (split, count) in enumerate(counts.items()):
-        (root / split).mkdir(exist_ok=True)
-        lines = lists[f"{split}.txt"] = []
-        for index in range(count):
-            label = index % len(classes)
-            path = f"{split}/{index:05d}_{classes[label].replace(' ', '_')}.mp4"
-            lines.append(f"{path} {label}")
-            if not (root / path).exists():
-                missing.append((root / path, classes[label], (seed, number, index)))
-
-    def write(task: tuple[Path, str, tuple[int, int, int]]) -> None:
-        path, class_name, key = task
-        _write_video(path, render_clip(class_name, key, size, num_frames))
-
-    with ThreadPoolExecutor(workers) as pool:
-        hidden = not (progress and missing)
-        for _ in tqdm(pool.map(write, missing), "motion videos", len(missing), unit="clip", disable=hidden):
-            pass
-    for name, lines in lists.items():
-        if not (root / name).exists():
-            _write_text(root / name, "\n".join(lines) + "\n")

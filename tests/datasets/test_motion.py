@@ -8,14 +8,16 @@ import decord
 import numpy as np
 import pytest
 
-from claver_mm.datasets import motion
+from claver_mm.datasets import motion_files
 from claver_mm.datasets.motion import (
     MOTION_CLASSES,
     MOTION_PAIRS,
-    make_motion_videos,
+    RENDERING_VERSION,
     render_clip,
+    render_coverage,
     reversed_class,
 )
+from claver_mm.datasets.motion_files import make_motion_videos
 
 
 def small_set(root: Path, **changes) -> Path:
@@ -56,6 +58,16 @@ def test_a_class_is_the_reversal_of_its_reversal():
     assert all(reversed_class(name) != name for name in MOTION_CLASSES)
 
 
+@pytest.mark.parametrize("name", MOTION_CLASSES)
+def test_coverage_is_where_a_clip_is_brighter_than_its_background(name):
+    clip, cover = (render(name, (3, 1)).astype(int) for render in (render_clip, render_coverage))
+    assert cover.shape == clip.shape and (cover[..., 0] == cover[..., 2]).all()
+    inside, outside = cover[..., 0] == 255, cover[..., 0] == 0
+    assert inside.any(axis=(1, 2)).all()
+    assert clip[inside].min() >= 168 and clip[outside].max() <= 96
+    assert (render_coverage(reversed_class(name), (3, 1))[::-1] == cover).all()
+
+
 def test_motions_go_where_their_names_say():
     """Of each pair the first class; the second one follows by reversal. The image's y points downwards."""
     for seed in range(20):
@@ -92,7 +104,7 @@ def test_seeds_give_the_same_pixels_everywhere():
     """A change of these values calls for a higher RENDERING_VERSION."""
     clips = np.stack([render_clip(name, [0, 0, i]) for i, name in enumerate(MOTION_CLASSES * 3)])
     assert clips.shape == (24, 16, 32, 40, 3) and clips.dtype == np.uint8
-    assert motion.RENDERING_VERSION == 1
+    assert RENDERING_VERSION == 1
     assert hashlib.sha256(clips.tobytes()).hexdigest() == (
         "32fc3f236bfbf608c8ac7c688a89978cab2746f7ec1de1bbfd9816fc9746db89"
     )
@@ -140,7 +152,7 @@ def test_a_second_call_changes_nothing(tmp_path):
 
 def test_an_interrupted_set_has_no_lists_and_is_completed_by_the_next_call(tmp_path, monkeypatch):
     whole = small_set(tmp_path / "whole")
-    render, calls = motion.render_clip, []
+    render, calls = motion_files.render_clip, []
 
     def interrupted(*args):
         calls.append(args)
@@ -149,7 +161,7 @@ def test_an_interrupted_set_has_no_lists_and_is_completed_by_the_next_call(tmp_p
         return render(*args)
 
     root = tmp_path / "set"
-    monkeypatch.setattr(motion, "render_clip", interrupted)
+    monkeypatch.setattr(motion_files, "render_clip", interrupted)
     with pytest.raises(KeyboardInterrupt):
         small_set(root, workers=1)
     monkeypatch.undo()
@@ -168,7 +180,7 @@ def test_an_interrupted_set_has_no_lists_and_is_completed_by_the_next_call(tmp_p
 
 
 def test_a_clip_with_a_lost_frame_is_an_error_and_leaves_no_file(tmp_path, monkeypatch):
-    whole_writer = motion.cv2.VideoWriter
+    whole_writer = motion_files.cv2.VideoWriter
 
     class LosesTheFirstFrame:
         def __init__(self, *args):
@@ -182,7 +194,7 @@ def test_a_clip_with_a_lost_frame_is_an_error_and_leaves_no_file(tmp_path, monke
         def release(self):
             self.writer.release()
 
-    monkeypatch.setattr(motion.cv2, "VideoWriter", LosesTheFirstFrame)
+    monkeypatch.setattr(motion_files.cv2, "VideoWriter", LosesTheFirstFrame)
     with pytest.raises(OSError, match="wrote 15 of 16 frames"):
         small_set(tmp_path / "set")
     assert [Path(path).name for path in modified(tmp_path)] == ["motion.json"]
