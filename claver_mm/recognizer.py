@@ -140,8 +140,7 @@ class Recognizer:
                 against: Sequence[str] = (), templates: Sequence[str] = ACTION_TEMPLATES, top: int = 5) -> Explanation:
         """Which words of a text and which parts of which frames the similarity of a video and a text rests on.
 
-        Looks at one view of the video, that of the config's validation, whole attention layers at a time; see
-        ``claver_mm.explain.relevance``.
+        Looks at one view of the video, that of the config's validation; see ``claver_mm.explain.relevance``.
 
         Args:
             video: As in ``recognize``, one video.
