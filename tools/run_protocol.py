@@ -22,10 +22,11 @@ from mmengine.runner import find_latest_checkpoint
 
 from claver_mm.engine.launch import build_runner, load_config
 from claver_mm.engine.record import describe_prompts
+from claver_mm.files import write_text
 from claver_mm.language import read_lines
 from claver_mm.protocols import DEVIATIONS, PROTOCOLS, SHOTS, Run, Subset, harmonic_mean, mean_and_deviation, percent
 from claver_mm.protocols import plan
-from claver_mm.protocols.lists import write_list, write_text
+from claver_mm.protocols.lists import write_list
 from claver_mm.protocols.views import parse_views, read_views, with_views
 
 PROMPTS = Path(__file__).resolve().parents[1] / "prompts"

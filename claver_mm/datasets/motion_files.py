@@ -16,6 +16,7 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
+from ..files import write_text
 from .motion import MOTION_CLASSES, RENDERING_VERSION, check_format, render_clip, reversed_class
 
 FRAMES_PER_SECOND = 16
@@ -28,13 +29,6 @@ def _check_classes(classes: Sequence[str]) -> None:
             raise ValueError(f"classes hold {name!r} without its reversal {reversed_class(name)!r}; add it")
     if not classes or len(set(classes)) != len(classes):
         raise ValueError(f"classes have to be at least one pair, each name once; got {tuple(classes)}")
-
-
-def _write_text(path: Path, text: str) -> None:
-    """Write a file that is either whole or not there."""
-    part = path.with_name(f".{os.getpid()}.{path.name}")
-    part.write_text(text, encoding="utf-8", newline="\n")
-    part.replace(path)
 
 
 def _write_video(path: Path, frames: np.ndarray) -> None:
@@ -79,7 +73,7 @@ def _claim_folder(root: Path, settings: dict) -> None:
     if in_the_way:
         raise ValueError(f"{root} has {', '.join(in_the_way)} but no motion.json; choose an empty folder")
     root.mkdir(parents=True, exist_ok=True)
-    _write_text(record, json.dumps({"settings": settings, "sha256": digest}, indent=2) + "\n")
+    write_text(record, json.dumps({"settings": settings, "sha256": digest}, indent=2) + "\n")
 
 
 def make_motion_videos(
@@ -151,4 +145,4 @@ def make_motion_videos(
             pass
     for name, lines in lists.items():
         if not (root / name).exists():
-            _write_text(root / name, "\n".join(lines) + "\n")
+            write_text(root / name, "\n".join(lines) + "\n")

@@ -13,8 +13,8 @@ from mmaction.registry import DATASETS
 from mmengine.logging import print_log
 from torch import Tensor
 
+from ..files import read_text
 from ..language.prompts import read_lines
-from ..protocols.lists import read_text
 from ..randomness import drawing_from, mixed_seed
 from .shards import UnreadableVideo, member_index, split_path, video_exists
 

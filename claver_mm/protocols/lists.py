@@ -7,10 +7,11 @@ disagrees with it is refused, with its line.
 from __future__ import annotations
 
 import csv
-import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
+
+from ..files import read_text, write_text
 
 SUBSETS = ("train", "test")
 FOLDERS = ("names", "underscores")
@@ -163,21 +164,6 @@ def write_list(path: str | Path, videos: Sequence[Video]) -> None:
     write_text(path, "".join(f"{video.path} {video.label}\n" for video in videos))
 
 
-def write_text(path: str | Path, text: str) -> None:
-    """Write a text file, replaced at once; its folder is made.
-
-    Raises:
-        IsADirectoryError: A folder of that name.
-    """
-    path = Path(path)
-    if path.is_dir():
-        raise IsADirectoryError(f"{path} is a folder; name a file to write")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f"{path.name}.{os.getpid()}")
-    unfinished.write_text(text, encoding="utf-8", newline="\n")
-    unfinished.replace(path)
-
-
 def restrict(videos: Sequence[Video], classes: Sequence[str], chosen: Sequence[str]) -> list[Video]:
     """The videos of some classes, numbered anew: label ``i`` is ``chosen[i]``.
 
@@ -212,21 +198,6 @@ def _check(split: int, subset: str) -> None:
 def _agree(number: str, expected: int, name: str, where: str) -> None:
     if number.strip() != str(expected):
         raise ValueError(f"{where}: {name!r} has the number {number!r}, in the class list it is {expected} from 1")
-
-
-def read_text(path: str | Path) -> str:
-    """A text file, without the byte order mark that Windows begins files with.
-
-    Raises:
-        FileNotFoundError: No such file.
-        ValueError: No text in UTF-8.
-    """
-    if not Path(path).is_file():
-        raise FileNotFoundError(f"no file at {path}")
-    try:
-        return Path(path).read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{path} is no text in UTF-8: {error}") from error
 
 
 def numbered_lines(path: str | Path) -> Iterator[tuple[str, str]]:
