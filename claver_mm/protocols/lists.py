@@ -159,6 +159,15 @@ def split_line(line: str, where: str) -> tuple[str, int]:
     return name.strip(), int(label)
 
 
+def official_lists(dataset: str, folder: str | Path, classes: Sequence[str]) -> dict[str, list[Video]]:
+    """All lists of UCF-101 or HMDB-51 from the folder of its official split files, by the names that MMAction2 gives
+    them: ``ucf101_train_split_1_videos.txt``; the test set is ``val``."""
+    read = {"ucf101": read_ucf101, "hmdb51": read_hmdb51}[dataset]
+    names = dict(zip(SUBSETS, ("train", "val")))
+    return {f"{dataset}_{names[subset]}_split_{split}_videos.txt": read(folder, split, subset, classes)
+            for split in (1, 2, 3) for subset in SUBSETS}
+
+
 def write_list(path: str | Path, videos: Sequence[Video]) -> None:
     """Write a list; a file at ``path`` is replaced at once, so that other processes never see half of it."""
     write_text(path, "".join(f"{video.path} {video.label}\n" for video in videos))

@@ -2,17 +2,13 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
-from pathlib import Path
 
+import claver_mm_cli
 import pytest
 from mmengine.config import Config
-
-TOOLS = Path(__file__).resolve().parents[2] / "tools"
-sys.path.insert(0, str(TOOLS))
-
-import claver_mm_cli  # noqa: E402
 
 
 def test_every_command_has_a_module_with_help_and_a_run():
@@ -48,6 +44,5 @@ def test_help_and_lists_import_neither_torch_nor_the_host():
             "    except SystemExit: pass\n"
             "heavy = {'torch', 'mmengine', 'open_clip', 'numpy'} & set(sys.modules)\n"
             "sys.exit(f'imported: {heavy}' if heavy else 0)")
-    done = subprocess.run([sys.executable, "-c", code], env={"PYTHONPATH": f"{TOOLS}:{TOOLS.parent}", "PATH": ""},
-                          capture_output=True, text=True)
+    done = subprocess.run([sys.executable, "-c", code], env=os.environ, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

@@ -14,6 +14,7 @@ from importlib import import_module
 COMMANDS = {
     "ls": "list the shipped configs",
     "cp": "copy a shipped config into a leaf of your own",
+    "lists": "write annotation lists from the official files of a data set",
 }
 """Name -> what it does; the module is called alike, with ``_`` for ``-``."""
 
