@@ -33,7 +33,7 @@ def clips() -> Path:
 @pytest.fixture(scope="session")
 def motion_videos(tmp_path_factory) -> Path:
     """48 training and 16 validation clips of the 8 motion classes."""
-    from claver_mm.datasets.motion_files import make_motion_videos
+    from claver_mm.video.motion_files import make_motion_videos
     root = tmp_path_factory.mktemp("motion")
     make_motion_videos(root, num_train=48, num_val=16, seed=0, workers=1, progress=False)
     return root

@@ -4,6 +4,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from functools import partial
+from types import SimpleNamespace
 
 import cv2
 import mmengine.fileio
@@ -13,43 +14,59 @@ from mmaction.registry import TRANSFORMS
 from mmcv.transforms import BaseTransform
 from mmengine.logging import print_log
 
-from .decode import DECODERS, VideoReader, check_decoders
-from .shards import locate_video
+from ..video.decode import DECODERS, MAX_PIXELS, VideoReader, check_decoders
+from ..video.shards import locate_video
+
+
+class ReaderForHost(VideoReader):
+    """Gives frames to the host's ``DecordDecode`` too, which ``MMAction2Inferencer`` puts in the place of any step with
+    *Decode* in its name. It puts ``DecordInit`` before the first step as well, whose reader ``OpenVideo`` replaces."""
+
+    def get_batch(self, indices: Sequence[int]) -> SimpleNamespace:
+        """As ``decord.VideoReader.get_batch``: frames, uint8 ``(len(indices), h, w, 3)``, when asked by ``asnumpy``."""
+        return SimpleNamespace(asnumpy=lambda: np.stack(list(self.frames(indices))))
 
 
 @TRANSFORMS.register_module()
 class OpenVideo(BaseTransform):
-    """Opens a video file, or a member of a tar shard (``shard.tar/member.mp4``); frames in memory (``array``) pass.
+    """Opens a video file, or a member of a tar shard (``shard.tar/member.mp4``); frames in memory (``array``) and
+    folders of pictures (``frame_dir``) pass.
 
     Required key: ``filename``. Added keys: ``video_reader``, ``total_frames``, ``avg_fps``.
 
     Args:
         decoders: ``pyav`` and ``decord`` in the order in which they are tried. ``pyav`` first is faster on H.264, with
             the same pixels (``docs/benchmarks.md``), and exact where decord jumps amiss. A video that is left to the
-            second one, when it is opened or when its frames are decoded, is logged.
+            second one is logged; what ``pyav`` opens is never left to ``decord``, which numbers frames otherwise.
         loop_filter: See ``PyAVReader``; False needs ``pyav`` first.
         backend_args: Storage other than the disk, as in ``mmengine.fileio.get``.
+        max_pixels: A video of larger frames is unreadable; 16.8 million unless told, which is more than any 4K or 5.3K
+            camera has. A file of 100 KB can ask for more memory than there is. ``decord`` knows no such bound.
 
     Raises:
         FileNotFoundError: The video, its shard or the member does not exist.
-        UnreadableVideo: No decoder can open it, or it holds no frame.
+        UnreadableVideo: No decoder can open it, it is cut off, its frames are too large, or it holds none.
         ValueError, ImportError: Decoders that cannot be had.
     """
 
     def __init__(self, decoders: Sequence[str] = tuple(DECODERS), loop_filter: bool = True,
-                 backend_args: dict | None = None) -> None:
+                 backend_args: dict | None = None, max_pixels: int = MAX_PIXELS) -> None:
+        if max_pixels < 1:
+            raise ValueError(f"max_pixels must be at least 1, got {max_pixels}")
         self.decoders = check_decoders(decoders, loop_filter)
-        self.loop_filter = loop_filter
+        self.loop_filter, self.max_pixels = loop_filter, max_pixels
         self.backend_args = backend_args
 
     def transform(self, results: dict) -> dict:
         """See class."""
         if "array" in results:
             return dict(results, total_frames=len(results["array"]))
+        if "frame_dir" in results:  # the inferencer's "rawframes", read by RawFrameDecode
+            return results
         path = results["filename"]
         source = locate_video(path) if self.backend_args is None else mmengine.fileio.get(path, self.backend_args)
-        reader = VideoReader(source, path, self.decoders, self.loop_filter,
-                             warn=partial(print_log, logger="current", level=logging.WARNING))
+        reader = ReaderForHost(source, path, self.decoders, self.loop_filter,
+                               partial(print_log, logger="current", level=logging.WARNING), self.max_pixels)
         return dict(results, video_reader=reader, total_frames=len(reader), avg_fps=reader.fps)
 
 

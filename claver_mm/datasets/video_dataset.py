@@ -4,7 +4,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -13,58 +12,14 @@ from mmaction.registry import DATASETS
 from mmengine.logging import print_log
 from torch import Tensor
 
-from ..files import read_text
 from ..language.prompts import read_lines
+from ..protocols.annotations import read_annotations
 from ..randomness import drawing_from, mixed_seed
-from .shards import UnreadableVideo, member_index, split_path, video_exists
+from ..video.shards import UnreadableVideo, member_index, split_path, video_exists
 
 
 class TooManyUnreadable(RuntimeError):
     """More samples cannot be read than a run may replace."""
-
-
-class Annotation(NamedTuple):
-    """A line of an annotation list: its number from 1, its text, and the path and class numbers in it."""
-    number: int
-    text: str
-    path: str
-    labels: list[int]
-
-
-def read_annotations(ann_file: str | Path, delimiter: str = " ", multi_class: bool = False) -> list[Annotation]:
-    """Lines ``path/of/video.mp4 label`` of a list, empty ones left out; the path may hold spaces.
-
-    Args:
-        ann_file: The list, UTF-8.
-        delimiter: Stands between path and label.
-        multi_class: Any number of labels in a line, and a path without the delimiter.
-
-    Raises:
-        FileNotFoundError: No such file.
-        ValueError: No text, no line in it, or a line without a label that is a number.
-    """
-    path = Path(ann_file)
-    if not path.is_file():
-        raise FileNotFoundError(f"no annotation list at {path}; set ann_file of the data set")
-    annotations = []
-    for number, line in enumerate(read_text(path).split("\n"), start=1):
-        if line := line.strip():
-            name, *labels = line.split(delimiter) if multi_class else line.rsplit(delimiter, 1)
-            if not labels or not name.strip():
-                raise ValueError(f"{path}, line {number}: {line!r} has no label; write "
-                                 f"'path/of/video.mp4{delimiter}label'")
-            numbers = [_class_number(label, f"{path}, line {number}", delimiter) for label in labels]
-            annotations.append(Annotation(number, line, name.strip(), numbers))
-    if not annotations:
-        raise ValueError(f"annotation list {path} is empty")
-    return annotations
-
-
-def _class_number(label: str, where: str, delimiter: str) -> int:
-    try:
-        return int(label)
-    except ValueError:
-        raise ValueError(f"{where}: label {label!r} is no number; write 'path/of/video.mp4{delimiter}label'") from None
 
 
 def leaf_datasets(dataset) -> Iterator:
@@ -93,9 +48,11 @@ class ActionVideoDataset(VideoDataset):
             which the host's ``RepeatDataset`` does not know how to do.
         check_files: Look for every video before the run, which takes a while on network disks. Without it a missing
             video is named when its turn comes.
-        max_unreadable: In training a sample whose video is missing or cannot be read is logged, and another takes its
-            place, drawn with the sample's own numbers. So many different samples may fail in a run, as a count or as
-            a share of all, before it stops. Workers count together; ``ReportUnreadableHook`` adds up the ranks.
+        max_unreadable: In training a sample whose video is missing or cannot be read, for whatever reason the system
+            gives, is logged, and another takes its place, drawn with the sample's own numbers. So many different
+            samples may fail in a run, as a count or as a share of all, before it stops. A share above 0 is worth three
+            videos at least, or a tenth of a set of fewer than 30, and never none. Workers count together;
+            ``ReportUnreadableHook`` adds up the ranks.
         score_unreadable: In testing such a video stops the run, unless this is set: then it is logged, and scored as
             wrong by ``AccMetricWithUnreadable``.
 
@@ -126,7 +83,7 @@ class ActionVideoDataset(VideoDataset):
         self._run = torch.full((2,), -1, dtype=torch.int64).share_memory_()  # seed and epoch, seen by all workers
         super().__init__(ann_file, pipeline, metainfo=metainfo, **kwargs)
 
-    def set_epoch(self, seed: int, epoch: int) -> None:
+    def seed_samples(self, seed: int, epoch: int) -> None:
         """To be called in the main process before the loader starts an epoch."""
         self._run.copy_(torch.tensor([seed, epoch]))
 
@@ -151,7 +108,7 @@ class ActionVideoDataset(VideoDataset):
             try:
                 data = super().prepare_data(taken)
                 break
-            except (UnreadableVideo, FileNotFoundError) as error:
+            except (UnreadableVideo, OSError) as error:
                 if self.test_mode and not self.score_unreadable:
                     raise
                 self.unreadable[taken] = True
@@ -161,8 +118,9 @@ class ActionVideoDataset(VideoDataset):
                 print_log(f"{error}; " + ("it counts as wrong" if self.test_mode else
                                           f"{self.get_data_info(taken)['filename']} takes its place"),
                           logger="current", level=logging.WARNING)
+        if (sample := data.get("data_samples")) is not None:
+            sample.set_metainfo(dict(video=self.get_data_info(idx)["filename"]))  # what --dump tells them by
         if self.test_mode and taken != idx:
-            sample = data["data_samples"]
             sample.set_gt_label(-1)  # no answer to the other video may be right
             sample.set_metainfo(dict(unreadable=self.get_data_info(idx)["label"]))
         return data
@@ -175,27 +133,32 @@ class ActionVideoDataset(VideoDataset):
     def check_unreadable(self) -> None:
         """Raises ``TooManyUnreadable`` where more samples failed than may, or all; in testing, where all did."""
         failed, count = int(self.unreadable.sum()), len(self)
-        budget = int(self.max_unreadable * count) if isinstance(self.max_unreadable, float) else self.max_unreadable
-        limit = count - 1 if self.test_mode else min(budget, count - 1)
+        limit = count - 1 if self.test_mode else min(self._budget(), count - 1)
         if failed > limit:
             raise TooManyUnreadable(
                 f"{failed} of the {count} samples of {self.ann_file} cannot be read, {limit} may (max_unreadable="
                 f"{self.max_unreadable}), among them {', '.join(self.unreadable_videos()[:5])}; clean the list with "
-                "tools/check_dataset.py, or raise max_unreadable")
+                "claver check-data, or raise max_unreadable")
+
+    def _budget(self) -> int:
+        if not isinstance(self.max_unreadable, float):
+            return self.max_unreadable
+        videos = len(self) // self.times
+        floor = self.times * max(1, min(3, videos // 10)) if self.max_unreadable else 0
+        return max(int(self.max_unreadable * len(self)), floor)
 
     def load_data_list(self) -> list[dict]:
         """Videos with their labels, in the order of the list."""
         root = Path(self.data_prefix.get("video") or "")
-        data_list = []
-        for annotation in read_annotations(self.ann_file, self.delimiter, self.multi_class):
-            for label in annotation.labels:
-                self._check_label(label, f"{self.ann_file}, line {annotation.number}")
-            data_list.append(dict(filename=str(root / annotation.path),
-                                  label=annotation.labels if self.multi_class else annotation.labels[0]))
+        num_classes = self.num_classes if self.classes is None else len(self.classes)
+        data_list = [dict(filename=str(root / line.path), label=line.labels if self.multi_class else line.labels[0])
+                     for line in read_annotations(self.ann_file, self.delimiter, self.multi_class, num_classes)]
         places = [split_path(entry["filename"]) for entry in data_list]
         for shard in dict.fromkeys(place[0] for place in places if place):
-            if shard.is_file():
+            try:
                 member_index(shard)  # once, before there are workers
+            except (UnreadableVideo, OSError) as error:  # its videos are counted when their turn comes
+                print_log(f"{error}; none of its videos can be read", logger="current", level=logging.WARNING)
         if self.check_files:
             missing = [entry["filename"] for entry in data_list if not video_exists(entry["filename"])]
             if missing:
@@ -203,8 +166,3 @@ class ActionVideoDataset(VideoDataset):
                                         f"among them {', '.join(missing[:5])}; check data_prefix, or take them off "
                                         "the list")
         return data_list * self.times
-
-    def _check_label(self, label: int, where: str) -> None:
-        count = len(self.classes) if self.classes is not None else self.num_classes
-        if label < 0 or count is not None and label >= count:
-            raise ValueError(f"{where}: label {label} is none of the {count} classes, which count from 0")

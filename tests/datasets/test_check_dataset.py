@@ -1,5 +1,4 @@
 """The check of a data set before a run."""
-import importlib.util
 import json
 import os
 import signal
@@ -8,13 +7,12 @@ import sys
 import tarfile
 import time
 
+import av
 import pytest
+from claver_mm_cli import MISTAKE, STOPPED, main
 from toy import ROOT
 
-spec = importlib.util.spec_from_file_location("check_dataset", ROOT / "tools/check_dataset.py")
-tool = importlib.util.module_from_spec(spec)
-sys.modules["check_dataset"] = tool
-spec.loader.exec_module(tool)
+from claver_mm.video import checks
 
 
 @pytest.fixture
@@ -34,17 +32,16 @@ def folder(motion_videos, tmp_path):
     return tmp_path
 
 
-def check(monkeypatch, folder, *args):
+def check(folder, *args):
     """Exit status, report and cleaned lines."""
-    monkeypatch.setattr(sys, "argv", ["check_dataset", str(folder / "list.txt"), "--videos", str(folder), "--workers",
-                                      "2", "--report", str(folder / "out/report.json"), *map(str, args)])
-    status = tool.main()
+    status = main(["check-data", str(folder / "list.txt"), "--videos", str(folder), "--workers", "2", "--report",
+                   str(folder / "out/report.json"), *map(str, args)])
     return status, json.loads((folder / "out/report.json").read_text()), (
         folder / "out/list.cleaned.txt").read_text().splitlines()
 
 
-def test_what_is_missing_unreadable_and_empty_is_named_and_left_out(folder, monkeypatch, capsys):
-    status, report, cleaned = check(monkeypatch, folder)
+def test_what_is_missing_unreadable_and_empty_is_named_and_left_out(folder, capsys):
+    status, report, cleaned = check(folder)
     assert status == 1 and (report["videos"], report["checked"]) == (10, 10)
     found = {entry["video"].removeprefix(f"{folder}/"): (entry["line"], entry["problem"]) for entry in report["found"]}
     assert found == {"text.mp4": (2, "unreadable"), "empty.mp4": (5, "empty"), "cut.mp4": (6, "unreadable"),
@@ -55,23 +52,43 @@ def test_what_is_missing_unreadable_and_empty_is_named_and_left_out(folder, monk
     assert "10 of 10 videos checked, 5 found" in capsys.readouterr().out
 
 
-def test_a_clean_list_passes_and_a_video_that_is_too_short_does_not(folder, monkeypatch):
+def test_a_clean_list_passes_and_a_video_that_is_too_short_does_not(folder):
     (folder / "list.txt").write_text("good 0.mp4 0\ngood 1.mp4 1\n")
-    assert check(monkeypatch, folder, "--min-frames", 16)[0] == 0
-    status, report, cleaned = check(monkeypatch, folder, "--min-frames", 17, "--frames", 0)
+    assert check(folder, "--min-frames", 16)[0] == 0
+    status, report, cleaned = check(folder, "--min-frames", 17, "--frames", 0)
     assert status == 1 and cleaned == [] and report["counts"]["short"] == 2
     assert "has 16 frames, fewer than 17" in report["found"][0]["message"]
 
 
-def test_a_sample_is_drawn_by_its_seed_and_leaves_the_rest_of_the_list(folder, monkeypatch):
-    runs = [check(monkeypatch, folder, "--sample", 4, "--seed", seed)[1:] for seed in (0, 0, 1)]
+def test_what_is_cut_off_is_found_and_what_costs_a_forward_decode_is_listed(folder, capsys):
+    """A download that broke off passed for whole, and nothing was found in files whose time stamps lie."""
+    data = (folder / "good 0.mp4").read_bytes()
+    place = data.index(b"moov") - 4  # in front, as for the web
+    (folder / "part.mp4").write_bytes((data[:28] + data[place:] + data[28:place])[:-20])
+    with av.open(str(folder / "good 1.mp4")) as old, av.open(str(folder / "twice.ts"), "w") as new:
+        stream = new.add_stream("mpeg2video", rate=25, options=dict(bf="2"))
+        stream.width, stream.height, stream.pix_fmt = 40, 32, "yuv420p"
+        for frame in old.decode(video=0):
+            new.mux(stream.encode(av.VideoFrame.from_ndarray(frame.to_ndarray(format="rgb24"), format="rgb24")))
+        new.mux(stream.encode(None))
+    (folder / "twice.ts").write_bytes((folder / "twice.ts").read_bytes() * 2)
+    (folder / "list.txt").write_text("good 0.mp4 0\npart.mp4 1\ntwice.ts 1\n")
+    status, report, cleaned = check(folder)
+    assert status == 1 and cleaned == ["good 0.mp4 0", "twice.ts 1"]
+    assert "part.mp4 cannot be opened as a video: pyav: the file is cut off" in report["found"][0]["message"]
+    assert report["forward_decode"] == [f"{folder}/twice.ts: packets share their time stamps"]
+    assert "1 cost a forward decode" in capsys.readouterr().out
+
+
+def test_a_sample_is_drawn_by_its_seed_and_leaves_the_rest_of_the_list(folder):
+    runs = [check(folder, "--sample", 4, "--seed", seed)[1:] for seed in (0, 0, 1)]
     assert runs[0] == runs[1] and runs[0][0]["checked"] == 4
     assert len(runs[0][1]) == 10 - len(runs[0][0]["found"])
     assert runs[0][0]["found"] != runs[2][0]["found"]
 
 
 def test_a_video_that_crashes_or_hangs_the_decoder_is_named_and_does_not_stop_the_check(folder, monkeypatch):
-    honest = tool.check_video
+    honest = checks.check_video
 
     def check_video(path, settings):
         if "good 1" in path:
@@ -80,9 +97,9 @@ def test_a_video_that_crashes_or_hangs_the_decoder_is_named_and_does_not_stop_th
             time.sleep(60)
         return honest(path, settings)
 
-    monkeypatch.setattr(tool, "check_video", check_video)
+    monkeypatch.setattr(checks, "check_video", check_video)
     began = time.monotonic()
-    status, report, cleaned = check(monkeypatch, folder, "--timeout", 2)
+    status, report, cleaned = check(folder, "--timeout", 2)
     assert time.monotonic() - began < 30
     problems = {entry["video"].split("/")[-1]: entry for entry in report["found"]}
     assert problems["good 1.mp4"]["problem"] == "crashed" and "exit code 3" in problems["good 1.mp4"]["message"]
@@ -98,24 +115,25 @@ def test_a_list_that_no_run_would_take_is_no_check(tmp_path, monkeypatch, capsys
     """A label that is no number passed the check, and stopped the run."""
     if text is not None:
         (tmp_path / "list.txt").write_text(text)
-    monkeypatch.setattr(sys, "argv", ["check_dataset", str(tmp_path / "list.txt")])
-    assert tool.main() == 2
+    monkeypatch.chdir(tmp_path)
+    assert main(["check-data", str(tmp_path / "list.txt")]) == MISTAKE
     assert says in capsys.readouterr().err
 
 
 def test_ctrl_c_ends_the_check_in_one_line(folder):
     """Each worker printed where it was, and so did the tool."""
-    code = ("import sys, time; sys.path.insert(0, 'tools'); import check_dataset as tool; "
-            "tool.check_video = lambda path, settings: time.sleep(60); "
-            "tool.tqdm = lambda findings, **_: print('begun', flush=True) or findings; sys.exit(tool.main())")
-    run = subprocess.Popen([sys.executable, "-W", "ignore", "-c", code, folder / "list.txt", "--report",
+    code = ("import sys, time; sys.path.insert(0, 'tools'); import claver_mm_cli; claver_mm_cli.without_host = True; "
+            "from claver_mm.protocols import list_checks; from claver_mm.video import checks; "
+            "checks.check_video = lambda path, settings: time.sleep(60); "
+            "list_checks.tqdm = lambda findings, **_: print('begun', flush=True) or findings; claver_mm_cli.entry()")
+    run = subprocess.Popen([sys.executable, "-W", "ignore", "-c", code, "check-data", folder / "list.txt", "--report",
                             folder / "report.json", "--workers", "2"], cwd=ROOT, text=True, start_new_session=True,
                            stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     assert run.stdout.readline() == "begun\n"
     time.sleep(1)
     os.killpg(run.pid, signal.SIGINT)
     said = run.communicate(timeout=30)[1].splitlines()
-    assert run.returncode == 2 and said[-1].startswith("check_dataset: interrupted; no list")
+    assert run.returncode == STOPPED and said[-1].startswith("claver check-data: interrupted; no list")
     assert not any("Traceback" in line for line in said) and not (folder / "report.json").exists()
 
 
@@ -123,15 +141,14 @@ def test_ctrl_c_ends_the_check_in_one_line(folder):
     (["--workers", "0"], "--workers must be above 0"), (["--decoders", "vlc"], "out of pyav, decord"),
     (["--cleaned", "list.txt"], "is the list itself"), (["--report", "/tmp"], "--report /tmp is a folder"),
 ])
-def test_options_that_make_no_sense_are_refused(monkeypatch, capsys, args, says):
-    monkeypatch.setattr(sys, "argv", ["check_dataset", "list.txt", *args])
-    with pytest.raises(SystemExit) as stop:
-        tool.main()
-    assert stop.value.code == 2 and says in capsys.readouterr().err
+def test_options_that_make_no_sense_are_refused(tmp_path, monkeypatch, capsys, args, says):
+    monkeypatch.chdir(tmp_path)
+    assert main(["check-data", "list.txt", *args]) == MISTAKE
+    assert says in capsys.readouterr().err
 
 
-def test_the_damaged_clip_is_found(clips, tmp_path, monkeypatch):
+def test_the_damaged_clip_is_found(clips, tmp_path):
     (tmp_path / "list.txt").write_text("arm_wrestling.mp4 0\ncorrupted.mp4 1\n")
-    status, report, cleaned = check(monkeypatch, tmp_path, "--videos", clips)
+    status, report, cleaned = check(tmp_path, "--videos", clips)
     assert status == 1 and cleaned == ["arm_wrestling.mp4 0"]
     assert [entry["problem"] for entry in report["found"]] == ["unreadable"]

@@ -9,8 +9,8 @@ from mmaction.registry import TRANSFORMS
 from mmcv.transforms import Compose
 
 from claver_mm.datasets import UnreadableVideo, transforms
-from claver_mm.datasets import decode as decoding
 from claver_mm.datasets.transforms import ClipGrayscale
+from claver_mm.video import decode as decoding
 
 DECODE = [dict(type="OpenVideo"), dict(type="UniformSample", clip_len=4, test_mode=True), dict(type="DecodeFrames")]
 
@@ -67,7 +67,7 @@ def test_a_video_that_another_decoder_opens_is_logged_by_name(clips, monkeypatch
     pytest.importorskip("av")
     said = []
     monkeypatch.setattr(transforms, "print_log", lambda message, logger, level: said.append((message, level)))
-    monkeypatch.setattr(decoding, "PyAVReader", lambda source, loop_filter: 1 / 0)
+    monkeypatch.setattr(decoding, "PyAVReader", lambda *_: 1 / 0)
     assert len(decode(clips / "test.mp4")["imgs"]) == 4
     assert said == [(f"{clips / 'test.mp4'} is left to decord; pyav: division by zero", logging.WARNING)]
 

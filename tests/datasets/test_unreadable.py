@@ -72,6 +72,7 @@ def test_in_testing_they_count_as_wrong_and_are_reported(config):
 def test_scoring_them_needs_the_metric_that_knows_them(config):
     """``AccMetric`` went on, and counted them in the mean over classes as videos of the last class."""
     config.test_dataloader.dataset.score_unreadable = True
+    config.test_evaluator.type = "AccMetric"
     with pytest.raises(ValueError, match="score_unreadable=True of the test data set needs test_evaluator.type='Acc"):
         build_runner(config).test()
 

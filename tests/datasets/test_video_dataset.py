@@ -1,5 +1,6 @@
 """Annotation lists: what is wrong is named before a run starts."""
 import tarfile
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -52,6 +53,53 @@ def test_a_missing_list_is_named(tmp_path):
         dataset(tmp_path, "a.mp4 0\n", ann_file=str(tmp_path / "nowhere.txt"))
 
 
+@pytest.mark.parametrize("name", ["n" * 300 + ".mp4", "nul\0.mp4", "list.txt/a.mp4", "closed/a.mp4"])
+def test_whatever_the_system_says_of_a_video_counts_against_the_budget(motion_videos, tmp_path, name, monkeypatch):
+    """An error other than "not found" (a name too long, a closed folder) stopped the run."""
+    stat = Path.stat
+
+    def refuse(path, **options):
+        if "closed" in path.parts:
+            raise PermissionError(13, "Permission denied")
+        return stat(path, **options)
+
+    monkeypatch.setattr(Path, "stat", refuse)
+    good = (motion_videos / "train.txt").read_text().split()[0]
+    data = dataset(tmp_path, f"{tmp_path}/{name} 0\n{motion_videos}/{good} 1\n", data_prefix=dict(video=""),
+                   pipeline=PIPELINE, max_unreadable=1)
+    assert data[0]["data_samples"].filename.endswith(good) and data.unreadable.tolist() == [True, False]
+
+
+def test_other_errors_of_the_system_on_the_way_count_too(tmp_path):
+    """A stale handle of a network disk stopped the run."""
+    def stale(results):
+        if "b.mp4" not in results["filename"]:
+            raise OSError(116, "Stale file handle")
+        return dict(results)
+    assert dataset(tmp_path, "a.mp4 0\nb.mp4 1\n", pipeline=[stale], max_unreadable=1)[0]["filename"] == "videos/b.mp4"
+
+
+def test_a_broken_shard_does_not_stop_a_run_before_it_starts(motion_videos, tmp_path):
+    """Its videos count against the budget when their turn comes."""
+    (tmp_path / "noise.tar").write_bytes(bytes(range(256)) * 4)
+    good = (motion_videos / "train.txt").read_text().split()[0]
+    data = dataset(tmp_path, f"{tmp_path}/noise.tar/a.mp4 0\n{motion_videos}/{good} 1\n", data_prefix=dict(video=""),
+                   pipeline=PIPELINE, max_unreadable=1)
+    assert data[0]["data_samples"].filename.endswith(good) and int(data.unreadable.sum()) == 1
+
+
+@pytest.mark.parametrize("videos, times, share, failures", [
+    (37, 1, 0.01, 3), (12, 1, 0.01, 1), (3, 1, 0.01, 1), (37, 10, 0.01, 30), (1000, 1, 0.01, 10), (37, 1, 0.0, 0)])
+def test_a_share_of_a_small_set_is_a_budget_of_some(tmp_path, videos, times, share, failures):
+    """1 % of 37 videos was a budget of none."""
+    data = dataset(tmp_path, "".join(f"{i}.mp4 0\n" for i in range(videos)), times=times, max_unreadable=share)
+    data.unreadable[:failures] = True
+    data.check_unreadable()
+    data.unreadable[failures] = True
+    with pytest.raises(TooManyUnreadable, match=f"{failures + 1} of the {videos * times} samples"):
+        data.check_unreadable()
+
+
 def test_missing_videos_are_counted_and_named(tmp_path):
     """The published code drops missing files without a word."""
     (tmp_path / "here.mp4").touch()
@@ -63,7 +111,7 @@ def test_missing_videos_are_counted_and_named(tmp_path):
 def test_a_repeated_video_draws_anew_each_time(tmp_path):
     """Under ``RepeatDataset`` all its copies would draw the same, since they share a number."""
     data = dataset(tmp_path, "a.mp4 0\nb.mp4 1\n", pipeline=[lambda results: dict(drawn=np.random.rand())], times=3)
-    data.set_epoch(0, 0)
+    data.seed_samples(0, 0)
     assert len(data) == 6 and len({data[i]["drawn"] for i in range(6)}) == 6
     assert data.get_data_info(4)["filename"] == "videos/a.mp4"
     with pytest.raises(ValueError, match="times must be at least 1"):
@@ -79,7 +127,7 @@ def test_what_a_sample_draws_depends_on_seed_epoch_and_sample_alone(tmp_path):
     data = dataset(tmp_path, "a.mp4 0\nb.mp4 1\n", pipeline=[lambda results: dict(drawn=np.random.rand())])
 
     def draw(seed, epoch, sample):
-        data.set_epoch(seed, epoch)
+        data.seed_samples(seed, epoch)
         np.random.rand(np.random.randint(5))  # whatever came before
         return data[sample]["drawn"]
 
@@ -92,7 +140,7 @@ def test_what_a_sample_draws_depends_on_seed_epoch_and_sample_alone(tmp_path):
 def test_loading_a_sample_leaves_the_random_numbers_of_the_process_alone(tmp_path, epoch):
     data = dataset(tmp_path, "a.mp4 0\n", pipeline=[lambda results: {} if epoch is None else dict(a=np.random.rand())])
     if epoch is not None:
-        data.set_epoch(0, epoch)
+        data.seed_samples(0, epoch)
     np.random.seed(1)
     data[0]
     assert np.random.rand() == np.random.RandomState(1).rand()
@@ -122,7 +170,7 @@ def test_in_training_another_video_takes_the_place_of_an_unreadable_one(motion_v
     said = []
     monkeypatch.setattr(video_dataset, "print_log", lambda message, logger, level: said.append(message))
     data = broken_set(motion_videos, tmp_path, max_unreadable=3)
-    data.set_epoch(0, 1)
+    data.seed_samples(0, 1)
     names = [data[i]["data_samples"].filename for i in range(len(data))]
     assert len(names) == 16 and not any("text" in name or "empty" in name or "missing" in name for name in names)
     assert data.unreadable.nonzero().flatten().tolist() == [0, 5, 10]
@@ -135,13 +183,13 @@ def test_in_training_another_video_takes_the_place_of_an_unreadable_one(motion_v
 
 def test_which_video_takes_the_place_depends_on_seed_epoch_and_sample_alone(motion_videos, tmp_path):
     data = broken_set(motion_videos, tmp_path, max_unreadable=1.0)
-    data.set_epoch(0, 1)
+    data.seed_samples(0, 1)
     first = inputs_of(data)
     np.random.rand(7)
     assert all(np.array_equal(a, b) for a, b in zip(first, inputs_of(data), strict=True))
     names = set()
     for epoch in range(8):
-        data.set_epoch(0, epoch)
+        data.seed_samples(0, epoch)
         names.add(data[0]["data_samples"].filename)
     assert len(names) > 2
 
@@ -149,7 +197,7 @@ def test_which_video_takes_the_place_depends_on_seed_epoch_and_sample_alone(moti
 @pytest.mark.parametrize("persistent", [False, True])
 def test_failures_in_workers_are_counted_in_the_main_process(motion_videos, tmp_path, persistent):
     data = broken_set(motion_videos, tmp_path, max_unreadable=0.2)
-    data.set_epoch(0, 0)
+    data.seed_samples(0, 0)
     loader = DataLoader(data, batch_size=2, num_workers=2, persistent_workers=persistent, collate_fn=pseudo_collate)
     for _ in range(2):
         assert sum(len(batch["inputs"]) for batch in loader) == 16
@@ -159,7 +207,7 @@ def test_failures_in_workers_are_counted_in_the_main_process(motion_videos, tmp_
 def test_a_run_stops_when_the_budget_is_spent_and_names_some(motion_videos, tmp_path):
     for budget in (2, 0.15, 0):
         data = broken_set(motion_videos, tmp_path, max_unreadable=budget)
-        data.set_epoch(0, 0)
+        data.seed_samples(0, 0)
         with pytest.raises(TooManyUnreadable, match=r"of the 16 samples of .*list.txt cannot be read, . may.*text.mp4"):
             inputs_of(data)
         assert int(data.unreadable.sum()) == int(budget * 16 if isinstance(budget, float) else budget) + 1
@@ -194,7 +242,7 @@ def test_missing_members_of_a_shard_are_counted_and_named(motion_videos, tmp_pat
                    pipeline=PIPELINE)
     alone = dataset(tmp_path, f"{clip} 0\n", data_prefix=dict(video=""), pipeline=PIPELINE)
     for one in (data, alone):
-        one.set_epoch(0, 0)
+        one.seed_samples(0, 0)
     assert data[0]["inputs"].equal(alone[0]["inputs"])
     with pytest.raises(FileNotFoundError, match="2 of 3 videos .*0.tar/b.mp4, .*1.tar/a.mp4"):
         dataset(tmp_path, "0.tar/a.mp4 0\n0.tar/b.mp4 0\n1.tar/a.mp4 0\n", data_prefix=dict(video=str(tmp_path)),
