@@ -7,18 +7,21 @@ dict (``embed_dim``, ``vision_cfg``, ``text_cfg``, ``quick_gelu``), which is how
 from __future__ import annotations
 
 import copy
+import json
+import math
 import warnings
 from collections.abc import Callable
 from functools import lru_cache
-from types import SimpleNamespace
 
 import open_clip
 import torch
-from open_clip.model import resize_pos_embed
+from open_clip.tokenizer import HFTokenizer
 from open_clip.transformer import VisionTransformer
 from torch import Tensor, nn
 
+from .kept import Kept, bit_sums, versions
 from .language.encoder import encode_texts
+from .language.texts import Texts
 from .temporal import QuickGELU, init_transformer
 
 PAPER_ARCHS = {
@@ -30,6 +33,8 @@ PAPER_ARCHS = {
 """The paper's four models; all start from OpenAI's weights, which were trained with QuickGELU."""
 
 Arch = str | dict
+ROOM_FOR_FEATURES = 1 << 26
+"""Bytes of text features that a model keeps: 64 MiB, the 400 classes of Kinetics some times over."""
 _TINY_TEXT = dict(context_length=1, vocab_size=1, width=64, heads=1, layers=1)
 
 
@@ -103,15 +108,56 @@ def build_image_trunk(arch: Arch, image_size: int | None = None) -> VisionTransf
     trunk.prune_intermediate_layers(1, prune_norm=True, prune_head=True)
     init_transformer(trunk.transformer.resblocks)
     trunk.register_load_state_dict_pre_hook(_fit_positional_embedding)
+    trunk.register_state_dict_post_hook(_note_grid)
     return trunk
 
 
-def _fit_positional_embedding(trunk: VisionTransformer, state_dict: dict, prefix: str, *_) -> None:
+def _note_grid(trunk: VisionTransformer, state_dict: dict, prefix: str, metadata: dict) -> None:
+    """State-dict hook: the number of positions does not say of which grid they are; the state's metadata do."""
+    metadata["grid"] = tuple(trunk.grid_size)
+
+
+def _fit_positional_embedding(trunk: VisionTransformer, state_dict: dict, prefix: str, metadata: dict, *_) -> None:
+    """Load hook: positions of another grid are interpolated."""
     key = prefix + "positional_embedding"
-    if key in state_dict:
-        resized = {"visual.positional_embedding": state_dict[key]}
-        resize_pos_embed(resized, SimpleNamespace(visual=trunk))
-        state_dict[key] = resized["visual.positional_embedding"]
+    positions = state_dict.get(key)
+    if isinstance(positions, Tensor) and positions.ndim == 2:
+        grid = tuple(trunk.grid_size)
+        state_dict[key] = resize_positions(positions, _grid_of(key, len(positions) - 1, grid, metadata.get("grid")),
+                                           grid)
+
+
+def _grid_of(key: str, count: int, grid: tuple[int, int], noted: object) -> tuple[int, int]:
+    """The grid that ``count`` positions are of: as noted beside them; else square, as in all published files.
+
+    Raises:
+        ValueError: As many as no square and not the grid of the model has, and nothing noted.
+    """
+    if isinstance(noted, tuple) and len(noted) == 2 and all(type(side) is int for side in noted) \
+            and noted[0] * noted[1] == count:
+        return noted
+    side = math.isqrt(count)
+    old = (side, side) if side * side == count else grid
+    if old[0] * old[1] != count:
+        raise ValueError(f"{key} has {count} positions, which are no square grid and not the model's {grid[0]}x"
+                         f"{grid[1]}; set image_size to that of the weights, (height, width)")
+    if grid[0] != grid[1] and count == grid[0] * grid[1]:
+        warnings.warn(f"{key} does not say of which grid its {count} positions are; taken for {old[0]}x{old[1]}, in a "
+                      f"model of {grid[0]}x{grid[1]}", stacklevel=2)
+    return old
+
+
+def resize_positions(positions: Tensor, old: tuple[int, int], new: tuple[int, int]) -> Tensor:
+    """Positional embedding of another grid, ``(1 + h*w, D) -> (1 + h'*w', D)``, the class token's first.
+
+    Bicubic, as open_clip's; in float32 where the weights are in half precision, in which torch cannot.
+    """
+    if old == new:
+        return positions
+    positions = positions if positions.dtype == torch.float64 else positions.float()
+    patches = positions[1:].unflatten(0, old).permute(2, 0, 1).unsqueeze(0)
+    patches = nn.functional.interpolate(patches, size=new, mode="bicubic", antialias=True, align_corners=False)
+    return torch.cat([positions[:1], patches[0].flatten(1).transpose(0, 1)])
 
 
 def image_tokens(trunk: VisionTransformer, images: Tensor) -> Tensor:
@@ -125,10 +171,19 @@ def image_tokens(trunk: VisionTransformer, images: Tensor) -> Tensor:
     return torch.cat([outputs["image_intermediates_prefix"][-1], outputs["image_intermediates"][-1]], dim=1)
 
 
+def clip_tokens(trunk: VisionTransformer, clips: Tensor) -> Tensor:
+    """``image_tokens`` of clips, frame by frame: ``(B, 3, T, h, w) -> (B, T, L, D)``."""
+    if clips.ndim != 5:
+        raise ValueError(f"expected clips (B, 3, T, h, w), got shape {tuple(clips.shape)}; "
+                         "use FormatShape and data_preprocessor with 'NCTHW'")
+    B, _, T = clips.shape[:3]
+    return image_tokens(trunk, clips.transpose(1, 2).flatten(0, 1)).unflatten(0, (B, T))
+
+
 class CLIPHead(nn.Module):
     """What CLIP has beyond the image trunk: ``ln_post`` and projection of class tokens, text tower, logit scale.
 
-    Letters: ``E`` embedding size shared by frames and texts.
+    Letters: ``E`` embedding size shared by frames and texts, ``C`` classes, ``M`` texts of a class.
     """
 
     def __init__(self, arch: Arch) -> None:
@@ -140,10 +195,24 @@ class CLIPHead(nn.Module):
         self.proj = clip.visual.proj
         self.text = clip.text
         self.logit_scale = clip.logit_scale
+        self.kept = Kept(ROOM_FOR_FEATURES)
         self.register_load_state_dict_pre_hook(_scalar_logit_scale)
 
-    def frame_features(self, tokens: Tensor) -> Tensor:
-        """Unit embeddings of frames from their class tokens: ``(B, T, L, D) -> (B, T, E)``."""
+    def frame_features(self, tokens: Tensor, pool: str = "class_token") -> Tensor:
+        """Unit embeddings of frames: ``(B, T, L, D) -> (B, T, E)``.
+
+        Args:
+            tokens: Of the image tower or the temporal transformer, class token first.
+            pool: What stands for a frame, its ``class_token`` or the ``mean`` over its tokens.
+
+        Raises:
+            ValueError: The mean over tokens is asked for, but there are class tokens alone.
+        """
+        if pool == "mean":
+            if tokens.shape[2] == 1:
+                raise ValueError("pool='mean' reads all tokens, the neck gives class tokens alone; set "
+                                 "class_tokens_only=False on the neck")
+            tokens = tokens.mean(dim=2, keepdim=True)
         return nn.functional.normalize(self.ln_post(tokens[:, :, 0]) @ self.proj, dim=-1)
 
     def text_features(self, tokens: Tensor, **how) -> Tensor:
@@ -153,6 +222,34 @@ class CLIPHead(nn.Module):
         """
         features = encode_texts(self.text, tokens.flatten(0, -2), **how)
         return nn.functional.normalize(features, dim=-1).unflatten(0, tokens.shape[:-1])
+
+    def kept_text_features(self, texts: Texts, **how) -> Tensor:
+        """Unit embeddings ``(C, M, E)`` without gradients, made once for each set of texts, weights and precision.
+
+        What is kept is found by the bits of the text tower, which every call reads (``claver_mm.kept.bit_sums``), so
+        that it is never stale. Threads share it.
+        """
+        precision = torch.get_autocast_dtype(self.device.type) if torch.is_autocast_enabled(self.device.type) else None
+        with torch.inference_mode(False), torch.no_grad():  # tensors of inference mode could not be trained with
+            key = texts.digest, self.device, precision, bit_sums(self._text_weights())
+            return self.kept.get(key, lambda: self.text_features(texts.tokens, **how))
+
+    def text_versions(self) -> tuple:
+        """A cheap mark of the text tower's weights; see ``claver_mm.kept.versions``."""
+        return versions(self._text_weights())
+
+    def logits(self, video: Tensor, text: Tensor) -> Tensor:
+        """``exp(logit_scale) * <v, t>``: ``(B, E), (C, M, E) -> (B, M, C)``, float32 whatever runs under autocast."""
+        with torch.autocast(video.device.type, enabled=False):
+            return self.logit_scale.float().exp() * torch.einsum("be,cke->bkc", video.float(), text.float())
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights lie."""
+        return self.logit_scale.device
+
+    def _text_weights(self) -> list[Tensor]:
+        return [*self.text.parameters(), *self.text.buffers()]
 
 
 def _scalar_logit_scale(module: CLIPHead, state_dict: dict, prefix: str, *_) -> None:
@@ -169,33 +266,104 @@ def tokenize(texts: list[str], arch: Arch) -> Tensor:
     the first.
 
     Raises:
-        ValueError: The architecture's vocabulary is not that of the tokenizer.
+        ValueError: The tokenizer cannot be had, or is not that of the text tower: ids beyond its vocabulary, or an end
+            mark that it does not read a text at.
     """
     text_cfg = model_config(arch)["text_cfg"]
     tokenizer = tokenizer_of(arch)
     context = text_cfg.get("context_length", 77)
+    if isinstance(tokenizer, open_clip.SimpleTokenizer) and text_cfg.get("vocab_size", 49408) < tokenizer.vocab_size:
+        raise ValueError(f"the text tower knows {text_cfg['vocab_size']} tokens, CLIP's tokenizer has "
+                         f"{tokenizer.vocab_size}; give token ids instead of strings")
+    if not texts:
+        return torch.zeros(0, context, dtype=torch.long)
+    tokens = tokenizer(texts, context_length=context)
+    full = tokens[:, -1] != _padding(tokenizer)  # others are shorter than the context
+    counts = {text: count_tokens(text, arch) for text, is_full in zip(texts, full.tolist()) if is_full}
+    cut = [text for text in texts if counts.get(text, 0) > context]
+    if cut:
+        more = f", and {len(cut) - 1} more of {len(texts)}" if cut[1:] else ""
+        warnings.warn(f"text of {counts[cut[0]]} tokens is cut to the context of {context}: {cut[0]!r}{more}",
+                      stacklevel=2)
+    if "hf_model_name" not in text_cfg:  # such a tower comes with its own vocabulary, and is read in its own way
+        _check_tokens(tokens, texts, tokenizer, text_cfg)
+    return tokens
+
+
+def _padding(tokenizer: Callable) -> int | None:
+    return 0 if isinstance(tokenizer, open_clip.SimpleTokenizer) else tokenizer.tokenizer.pad_token_id
+
+
+def _end_mark(tokenizer: Callable) -> int | None:
     if isinstance(tokenizer, open_clip.SimpleTokenizer):
-        if text_cfg.get("vocab_size", 49408) < tokenizer.vocab_size:
-            raise ValueError(f"the text tower knows {text_cfg['vocab_size']} tokens, CLIP's tokenizer has "
-                             f"{tokenizer.vocab_size}; give token ids instead of strings")
-        cut = [text for text in texts if count_tokens(text) > context]
-        if cut:
-            more = f", and {len(cut) - 1} more of {len(texts)}" if cut[1:] else ""
-            warnings.warn(f"text of {count_tokens(cut[0])} tokens is cut to the context of {context}: {cut[0]!r}{more}",
-                          stacklevel=2)
-    return tokenizer(texts, context_length=context)
+        return tokenizer.eot_token_id
+    hub = tokenizer.tokenizer
+    return hub.sep_token_id if hub.eos_token_id is None else hub.eos_token_id
 
 
-def count_tokens(text: str) -> int:
-    """Tokens of a text by CLIP's own tokenizer, with its two end markers."""
-    return len(_tokenizer(None).encode(text)) + 2
+def _check_tokens(tokens: Tensor, texts: list[str], tokenizer: Callable, text_cfg: dict) -> None:
+    vocabulary = text_cfg.get("vocab_size", 49408)
+    name = text_cfg.get("hf_tokenizer_name") or "CLIP's own"
+    if tokens.max() >= vocabulary or tokens.min() < 0:
+        raise ValueError(f"the text tower knows {vocabulary} tokens, the tokenizer ({name}) gives {tokens.max()}; set "
+                         "hf_tokenizer_name and vocab_size of text_cfg to those that the tower was trained with")
+    pool = text_cfg.get("pool_type", "argmax")
+    if pool == "eos":
+        end = text_cfg.get("eos_id", 2)
+    elif pool == "argmax" and not text_cfg.get("tokenizer_mode"):
+        end = _end_mark(tokenizer)
+    else:
+        return
+    ends = (tokens == end).any(dim=1) if pool == "eos" else tokens.amax(dim=1) == (-1 if end is None else end)
+    if not ends.all():
+        text = texts[int((~ends).nonzero()[0])]
+        where = f"its mark {end} (eos_id)" if pool == "eos" else f"its highest token, which is not the end mark {end}"
+        raise ValueError(f"the text tower reads a text at {where}, but the tokenizer ({name}) gives {text[:60]!r} no "
+                         "such end: set hf_tokenizer_name, pool_type and eos_id of text_cfg to those that the tower "
+                         "was trained with")
+
+
+def count_tokens(text: str, arch: Arch | None = None) -> int:
+    """Tokens of a text with its end markers, uncut, by the tokenizer of an architecture; by CLIP's own when None."""
+    tokenizer = _clip_tokenizer("{}") if arch is None else tokenizer_of(arch)
+    if isinstance(tokenizer, open_clip.SimpleTokenizer):
+        return len(tokenizer.encode(text)) + 2
+    return len(tokenizer.tokenizer(tokenizer.clean_fn(text)).input_ids)
 
 
 def tokenizer_of(arch: Arch) -> Callable:
-    """open_clip's tokenizer of an architecture; CLIP's own for a model config."""
-    return _tokenizer(arch if isinstance(arch, str) else None)
+    """open_clip's tokenizer of an architecture: the one that its ``text_cfg`` names in ``hf_tokenizer_name`` (of the
+    Hugging Face hub, or a folder with its files), with its ``tokenizer_kwargs``; else CLIP's own.
+
+    Raises:
+        ValueError: The tokenizer cannot be had.
+    """
+    text_cfg = {} if isinstance(arch, str) else arch["text_cfg"]
+    name = arch if isinstance(arch, str) else text_cfg.get("hf_tokenizer_name")
+    how = dict(text_cfg.get("tokenizer_kwargs") or {})
+    try:
+        if isinstance(arch, str):
+            return _named_tokenizer(PAPER_ARCHS.get(arch, arch))
+        if name:
+            return _hub_tokenizer(name, text_cfg.get("tokenizer_mode"), json.dumps(how, sort_keys=True))
+        return _clip_tokenizer(json.dumps(how, sort_keys=True))
+    except Exception as error:  # of the hub, of its offline mode, of a folder, or of a package that is not there
+        why = " ".join(str(error).split())[:300]
+        raise ValueError(f"the tokenizer of {name!r} cannot be had ({why}); save it where there is a network "
+                         "(transformers' save_pretrained) and give the folder as hf_tokenizer_name in text_cfg, or "
+                         "give token ids instead of strings") from error
 
 
 @lru_cache(maxsize=8)
-def _tokenizer(name: str | None):
-    return open_clip.get_tokenizer(PAPER_ARCHS.get(name, name)) if name else open_clip.SimpleTokenizer()
+def _named_tokenizer(name: str) -> Callable:
+    return open_clip.get_tokenizer(name)
+
+
+@lru_cache(maxsize=8)
+def _hub_tokenizer(name: str, mode: str | None, how: str) -> Callable:
+    return HFTokenizer(name, tokenizer_mode=mode, **json.loads(how))
+
+
+@lru_cache(maxsize=8)
+def _clip_tokenizer(how: str) -> Callable:
+    return open_clip.SimpleTokenizer(**json.loads(how))
