@@ -6,27 +6,22 @@ that is stopped loses nothing and the next one goes on.
 """
 from __future__ import annotations
 
-import hashlib
-import json
-import os
-import re
 import threading
-import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from dataclasses import asdict, dataclass, field
-from pathlib import Path
+from dataclasses import dataclass, field
 
 from tqdm import tqdm
 
+from ..messages import quoted, shown
+from .answers import broken_rule, clean
 from .bank import KINDS
-from .checks import bare, faults
+from .cache import Cache
+from .checks import bare
 from .instruction import COMMANDS, Wanted, ask
-from .prompts import readable
-from .writers import BadReply, CannotGoOn, Filtered, Sampling, Write
-
-REFUSALS = ("as an ai", "sorry", "i'm sorry", "i am sorry", "i cannot", "i can't")
+from .server import BadReply, CannotGoOn
+from .writers import Filtered, Write
 
 
 @dataclass
@@ -44,96 +39,9 @@ class Report:
         filtered = f" ({self.filtered} by the server's content filter)" if self.filtered else ""
         lines = [f"{self.cached} texts from the cache, {self.written} new, {len(self.failed)} failed{filtered}; "
                  f"{self.retries} requests sent again; answers asked again: {refused}"]
-        lines += [f"failed: {wanted.name}, {wanted.kind} {wanted.sample}: {why}" for wanted, why in self.failed.items()]
+        lines += [f"failed: {shown(wanted.name, 80)}, {wanted.kind} {wanted.sample}: {why}"
+                  for wanted, why in self.failed.items()]
         return "\n".join(lines)
-
-
-def clean(answer: str) -> str:
-    """An answer without what models like to put around it: thoughts, labels, list marks, quotation marks."""
-    answer = re.sub(r"<think>.*?</think>", "", answer, flags=re.DOTALL).strip()
-    answer = re.sub(r"[^\S\n]+", " ", answer)
-    before = None
-    while answer != before:
-        before = answer
-        answer = re.sub(r"^(?:text|answer)\s*:\s*|^(?:[-*]|\d+[.)])\s+", "", answer, flags=re.IGNORECASE)
-        if len(answer) > 1 and answer[0] + answer[-1] in ('""', "''", "\u201c\u201d"):
-            answer = answer[1:-1].strip()
-    return answer
-
-
-def broken_rule(text: str, wanted: Wanted, messages: list[dict[str, str]], taken: set[str],
-                count_tokens: Callable[[str], int]) -> str | None:
-    """The rule that a text breaks, or None."""
-    if not bare(text):
-        return "empty"
-    if "\n" in text:
-        return "several lines"
-    if faults(text, count_tokens):
-        return "too long" if count_tokens(text) > 77 else "odd characters"
-    lowered = text.casefold().replace("\u2019", "'")
-    if lowered.startswith(REFUSALS):
-        return "refusal"
-    asked = " ".join(message["content"] for message in messages).casefold()
-    if lowered.strip(". ") == readable(wanted.name).casefold() or lowered.strip(". ") in asked:
-        return "echo of the prompt"
-    return "repeated" if bare(text) in taken else None
-
-
-class Cache:
-    """Accepted answers in a file of JSON lines that only grows, and the digests of the banks that were made of them.
-
-    A last line that a killed run left unfinished is cut off; anything else that cannot be read is an error.
-    """
-
-    def __init__(self, path: Path, sampling: Sampling) -> None:
-        self.path = path
-        self._lock = threading.Lock()
-        self._sampling = asdict(sampling)
-        self.texts: dict[str, str] = {}
-        self.banks: set[str] = set()
-        path.parent.mkdir(parents=True, exist_ok=True)
-        content = path.read_bytes() if path.exists() else b""
-        *lines, last = content.split(b"\n")
-        if not last.startswith(b'{"key": "'[:len(last)]):  # nothing that a killed run could have left
-            lines.append(last)
-        for number, line in enumerate(lines, start=1):
-            try:
-                record = json.loads(line)
-                if "bank" in record:
-                    self.banks.add(record["key"])
-                else:
-                    self.texts[record["key"]] = record["text"].strip()
-            except (ValueError, KeyError, TypeError, AttributeError) as error:
-                raise ValueError(f"{path}, line {number} is no record of this cache; move the file away, or mend the "
-                                 f"line: {line[:80]!r}") from error
-        self._file = path.open("ab")
-        self._file.truncate(len(content) - len(last))
-
-    def key(self, wanted: Wanted, messages: list[dict[str, str]]) -> str:
-        """What an answer depends on: model, sampling, messages, and the number of the sample."""
-        content = json.dumps([self._sampling, messages, wanted], sort_keys=True)
-        return hashlib.sha256(content.encode()).hexdigest()
-
-    def add(self, key: str, wanted: Wanted, text: str) -> None:
-        """Keep an answer; it is on the disk when this returns."""
-        with self._lock:
-            self.texts[key] = text
-            self._append(dict(key=key, **wanted._asdict(), text=text, model=self._sampling["model"],
-                              time=round(time.time())))
-
-    def add_bank(self, digest: str, name: str) -> None:
-        """Remember a bank, so that what others do to its file can be told from what was written."""
-        if digest not in self.banks:
-            self.banks.add(digest)
-            self._append(dict(key=digest, bank=name))
-
-    def _append(self, record: dict) -> None:
-        self._file.write(json.dumps(record).encode() + b"\n")
-        self._file.flush()
-        os.fsync(self._file.fileno())
-
-    def close(self) -> None:
-        self._file.close()
 
 
 def generate(classes: Sequence[str], write: Write, cache: Cache, count_tokens: Callable[[str], int],
@@ -161,7 +69,7 @@ def generate(classes: Sequence[str], write: Write, cache: Cache, count_tokens: C
     """
     unknown = [kind for kind in kinds if kind not in COMMANDS]
     if unknown:
-        raise ValueError(f"unknown kind {unknown[0]!r}; known kinds: {', '.join(COMMANDS)}")
+        raise ValueError(f"unknown kind {quoted(unknown[0])}; known kinds: {', '.join(COMMANDS)}")
     wanted = [Wanted(name, kind, sample) for name in classes for kind in kinds for sample in range(per_kind)]
     texts: dict[Wanted, str] = {}
     report = Report()
@@ -173,12 +81,16 @@ def generate(classes: Sequence[str], write: Write, cache: Cache, count_tokens: C
     for item in wanted:
         messages = asked[item.name, item.kind]
         key = cache.key(item, messages)
-        if key in cache.texts:
-            texts[item] = cache.texts[key]
-            taken.add(bare(texts[item]))
-            report.cached += 1
-        else:
-            todo.append((item, messages, key))
+        if key in cache.texts:  # which an older version may have filled by weaker rules
+            text = clean(cache.texts[key])
+            rule = broken_rule(text, item, messages, taken, count_tokens)
+            if rule is None:
+                texts[item] = text
+                taken.add(bare(text))
+                report.cached += 1
+                continue
+            report.refused[rule] += 1
+        todo.append((item, messages, key))
 
     def one(item: Wanted, messages: list[dict[str, str]], key: str) -> None:
         nonlocal silent
@@ -217,7 +129,7 @@ def generate(classes: Sequence[str], write: Write, cache: Cache, count_tokens: C
                     report.written += 1
                 else:
                     report.refused[rule] += 1
-                    why = f"{rule}: {text[:80]!r}"
+                    why = f"{rule}: {quoted(text, 80)}"
             if rule is None:
                 cache.add(key, item, text)
                 return

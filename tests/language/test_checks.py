@@ -1,8 +1,7 @@
-"""Checking prompt banks, from Python and by tools/check_prompts.py."""
-import importlib.util
-import sys
+"""Checking prompt banks, from Python and by claver check-prompts."""
 
 import pytest
+from claver_mm_cli import main
 from toy import ROOT
 
 from claver_mm.clip import count_tokens
@@ -58,19 +57,28 @@ def test_a_class_in_two_spellings_is_found(tmp_path):
         f"{tmp_path}/bank.yaml:2: BrushHair: is the class of line 1 (brush_hair) in another spelling, with other texts"]
 
 
-@pytest.fixture
-def tool(monkeypatch, capsys):
-    """Runs the tool in this process: exit status, and what it said."""
-    spec = importlib.util.spec_from_file_location("check_prompts", ROOT / "tools/check_prompts.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+def test_what_may_be_meant_is_a_note():
+    bank = read_bank({"a": {"synonym": ["x one", "X one!", "turned by 90\u00b0"], "own": ["far  out"]},
+                      "b": {"synonym": ["y", "z", "w"], "own": ["v"]}, "more": ["u"]})
+    problems = check_bank(bank, {"list": ["a", "b"]}, count_tokens)
+    assert {problem.message.partition(" stands")[0] for problem in problems if problem.note} == {
+        "no class of list", "synonym: 'X one!'", "synonym: signs U+00B0 in 'turned by 90\u00b0'",
+        "own: white space to spare in 'far  out'"}
+    assert all(problem.note for problem in problems) and ": note: no class" in "".join(map(str, problems))
 
+
+def test_a_text_of_great_length_is_not_given_to_the_tokenizer():
+    """It took minutes over a word of a million letters."""
+    problems = check_bank(read_bank({"a": ["x" * 10 ** 6]}), {"list": ["a"]}, lambda text: 1 / 0)
+    assert [problem.message[:42] for problem in problems] == ["text: 1000000 characters, 77 tokens fit: 'x"[:42]]
+    assert len(str(problems[0])) < 400
+
+
+@pytest.fixture
+def tool(capsys):
+    """Runs claver check-prompts in this process: exit status, and what it said."""
     def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["check_prompts.py", *map(str, arguments)])
-        try:
-            status = module.main()
-        except SystemExit as error:
-            status = error.code
+        status = main(["check-prompts", *map(str, arguments)])
         said = capsys.readouterr()
         return status, said.out + said.err
     return run
@@ -92,6 +100,19 @@ def test_the_tool_names_the_faults_of_a_bank_and_fails(tool, tmp_path):
     assert status == 1 and said.endswith("2 problems\n")
     assert f"{bank}:3: brush_hair: no class of {classes}" in said
     assert f"{classes}:2: flying: no texts in {bank}" in said
+
+
+@pytest.mark.parametrize("name, content", [
+    ("bank.csv", "class,text\njumping,up\nflying,with wings\nrunning,fast\nsitting,on a chair\n"),
+    ("bank.yaml", "jumping: {a: [up], b: [x, y]}\nflying: {a: [with wings], b: [z, w]}\n"
+                  "running: {a: [fast], b: [q, r]}\nsitting: {a: [on a chair], b: [s, t]}\nmore: {c: [u]}\n")])
+def test_a_sound_bank_of_a_users_own_has_no_problem(tool, tmp_path, name, content):
+    """Four classes without the kinds of the project were "12 problems"."""
+    (tmp_path / name).write_text(content)
+    (tmp_path / "classes.txt").write_text("jumping\nflying\nrunning\nsitting\n")
+    status, said = tool(tmp_path / name, "--classes", tmp_path / "classes.txt")
+    assert status == 0 and said.endswith("0 problems\n"), said
+    assert ("1 note\n" in said) == (name == "bank.yaml")
 
 
 @pytest.mark.parametrize("bank, lists, says", [

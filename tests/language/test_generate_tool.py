@@ -1,5 +1,4 @@
-"""tools/generate_prompts.py as a user types it: to the end, killed, stopped, again, and wrongly."""
-import importlib.util
+"""claver generate-prompts as a user types it: to the end, killed, stopped, again, and wrongly."""
 import json
 import os
 import re
@@ -11,6 +10,7 @@ import time
 
 import pytest
 from chat_server import chat_servers, failure, numbered
+from claver_mm_cli import main
 from toy import ROOT
 
 from claver_mm.language import KINDS, read_bank
@@ -39,7 +39,7 @@ def command(tmp_path):
     (tmp_path / "classes.txt").write_text("\n".join(CLASSES) + "\n")
 
     def arguments(server, *more, out="bank.yaml", per_kind=2):
-        return [ROOT / "tools/generate_prompts.py", "--classes", tmp_path / "classes.txt", "--out", tmp_path / out,
+        return ["--classes", tmp_path / "classes.txt", "--out", tmp_path / out,
                 "--model", "toy", "--base-url", server.url, "--per-kind", str(per_kind), *more]
     return arguments
 
@@ -54,27 +54,24 @@ def start(tmp_path):
 
     def process(arguments):
         return subprocess.Popen(
-            [sys.executable, *map(str, arguments)], cwd=tmp_path, env=env, text=True, stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE, preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler))
+            [sys.executable, ROOT / "tools/generate_prompts.py", *map(str, arguments)], cwd=tmp_path, env=env,
+            text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler))
     return process
 
 
 @pytest.fixture
-def tool(monkeypatch, capsys):
-    """Runs the tool in this process: exit status and what it said."""
-    spec = importlib.util.spec_from_file_location("generate_prompts", ROOT / "tools/generate_prompts.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-
+def tool(capsys):
+    """Runs the command in this process: exit status and what it said."""
     def run(arguments):
-        monkeypatch.setattr(sys, "argv", list(map(str, arguments)))
         capsys.readouterr()
         try:
-            status = module.main()
+            status = main(["generate-prompts", *map(str, arguments)])
         except SystemExit as error:
             status = error.code
         said = capsys.readouterr()
-        return status, said.out + re.sub(r"\rtexts:.*\n?", "", said.err)
+        errors = re.sub(r"\rtexts:.*\n?", "", said.err).removeprefix("claver generate-prompts: error: ")
+        return status, said.out + errors
     return run
 
 

@@ -3,8 +3,8 @@ import pytest
 from toy import ROOT
 
 from claver_mm.clip import tokenize
-from claver_mm.datasets.motion import MOTION_CLASSES
 from claver_mm.language import ACTION_TEMPLATES, class_texts, read_lines, readable
+from claver_mm.video.motion import MOTION_CLASSES
 
 
 @pytest.mark.parametrize("name, text", [
@@ -53,7 +53,8 @@ def test_templates_must_have_a_place_for_the_name():
 
 
 @pytest.mark.parametrize("content, says", [
-    ("a\n\nb\n", "classes.txt, line 2: empty"), ("a\nb\na \n", "line 3: 'a' stands in line 1 already"),
+    ("a\n\nb\na\n", "classes.txt, line 4: 'a' stands in line 1 already"), ("\n \n", "no classes"),
+    ("a\nb\na \n", "line 3: 'a' stands in line 1 already"),
     ("", "no classes"), ("caf\xe9", "classes.txt is no text in UTF-8"),
 ])
 def test_a_bad_class_list_is_named(tmp_path, content, says):
