@@ -118,17 +118,16 @@ def count(model: nn.Module, *args, parts: tuple[str, ...] = ("",), every_pair: b
     masked: dict[str, int] = {}
 
     def note(name: str) -> Callable:
-        def hook(attention: KroneckerAttention, inputs: tuple, _: Tensor) -> None:
-            x, T, class_tokens_only = inputs
-            if attention.pattern in ("kmt", "kmct") and not class_tokens_only:
+        def see(pattern: str, x: Tensor, num_frames: int, class_tokens_only: bool = False) -> None:
+            if pattern in ("kmt", "kmct") and not class_tokens_only:
                 B, S, D = x.shape
-                pairs = S * S if every_pair else allowed_pairs(attention.pattern, T, S // T)
+                pairs = S * S if every_pair else allowed_pairs(pattern, num_frames, S // num_frames)
                 masked[name] = masked.get(name, 0) + 2 * B * D * pairs
-        return hook
+        return lambda attention, args, kwargs, _: see(attention.pattern, *args, **kwargs)
 
     root = type(model).__name__
-    hooks = [module.register_forward_hook(note(f"{root}.{name}")) for name, module in model.named_modules()
-             if isinstance(module, KroneckerAttention)]
+    hooks = [module.register_forward_hook(note(f"{root}.{name}"), with_kwargs=True)
+             for name, module in model.named_modules() if isinstance(module, KroneckerAttention)]
     try:
         with torch.no_grad(), FlopCounterMode(display=False) as counter:
             model(*args)

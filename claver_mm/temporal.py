@@ -183,6 +183,46 @@ class KroneckerTransformer(nn.Module):
         return last(x, T, self.class_tokens_only).unflatten(1, (T, -1))
 
 
+def number_of_blocks(depth: int | float, image_depth: int | None) -> int:
+    """Depth as given, or as a share of the image tower's: ``(1/3, 12) -> 4``.
+
+    Raises:
+        ValueError: A depth that is neither, or a share of nothing.
+    """
+    if isinstance(depth, bool) or not isinstance(depth, int | float) or depth <= 0:
+        raise ValueError(f"depth must be a number of blocks or a share of the backbone's in (0, 1], got {depth!r}")
+    if isinstance(depth, int):
+        return depth
+    if depth > 1:
+        raise ValueError(f"depth={depth} is a float and so a share of the backbone's, which cannot exceed 1; "
+                         f"write {round(depth)} for a number of blocks")
+    if image_depth is None:
+        raise ValueError(f"depth={depth} is a share of the backbone's depth: give backbone_depth, or depth as a number")
+    return max(round(depth * image_depth), 1)
+
+
+def projections(channels: int, width: int) -> nn.ModuleList:
+    """Down to a narrower transformer and up again, at first to zero; none where the widths agree."""
+    if width == channels:
+        return nn.ModuleList()
+    down, up = nn.Linear(channels, width), nn.Linear(width, channels)
+    nn.init.zeros_(up.weight)
+    nn.init.zeros_(up.bias)
+    return nn.ModuleList([down, up])
+
+
+def mix(tokens: Tensor, transformer: KroneckerTransformer, project: nn.ModuleList) -> Tensor:
+    """Tokens that have seen each other over time: ``(B, T, L, D) -> (B, T, L, D)``, or ``(B, T, 1, D)``.
+
+    With ``projections`` the transformer's result is added to the tokens; without, it takes their place.
+    """
+    if not len(project):
+        return transformer(tokens)
+    down, up = project
+    mixed = up(transformer(down(tokens)))
+    return tokens[:, :, :mixed.shape[2]] + mixed
+
+
 def init_transformer(blocks: nn.ModuleList) -> None:
     """CLIP's initialisation of transformer blocks, ours and open_clip's (Radford et al. 2021, as released)."""
     for block in blocks:
@@ -213,4 +253,6 @@ def _fit_temporal_embedding(module: KroneckerTransformer, state_dict: dict, pref
         raise ValueError(f"{key} is made for {frames} frames, the model for {module.num_frames}; "
                          f"set num_frames={frames}, or interpolate=True")
     warnings.warn(f"{key} is interpolated from {frames} to {module.num_frames} frames", stacklevel=2)
-    state_dict[key] = resize_temporal_embedding(state_dict[key], module.num_frames)
+    embedding = state_dict[key]
+    embedding = embedding if embedding.dtype == torch.float64 else embedding.float()
+    state_dict[key] = resize_temporal_embedding(embedding, module.num_frames)

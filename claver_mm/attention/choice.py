@@ -1,7 +1,8 @@
 """Which form of Kronecker attention serves which inputs, and why.
 
 Letters: ``H`` heads, ``T`` frames, ``L`` tokens of a frame, ``S = T * L``, ``C`` width of a head.
-The thresholds were measured on a two-core Xeon with AMX, ``H = 12``, ``C = 64``; ``docs/benchmarks.md`` has the table.
+The thresholds were measured on a two-core Xeon with AMX, ``H = 12``, ``C = 64`` (``docs/benchmarks.md`` has the table);
+elsewhere they may cost speed, never exactness. What the processor can do is asked of ``flash.multiplies_bfloat16``.
 """
 from __future__ import annotations
 

@@ -16,24 +16,40 @@ from torch import Tensor
 aten = torch.ops.aten
 
 
-def _has_amx_bf16() -> bool:
+BFLOAT16_UNITS = ("amx_bf16", "avx512_bf16")
+"""Capabilities, as PyTorch names them, with which an x86 processor multiplies bfloat16 as such."""
+
+
+def _multiplies_bfloat16() -> bool:
+    if not torch.backends.mkldnn.is_available() or not torch.ops.mkldnn._is_mkldnn_bf16_supported():
+        return False  # nothing would use the units
     if hasattr(torch.cpu, "get_capabilities"):
-        return bool(torch.cpu.get_capabilities().get("amx_bf16", False))
-    return getattr(torch.cpu, "_is_amx_tile_supported", lambda: False)()  # before PyTorch 2.11 the only way to ask
+        known = torch.cpu.get_capabilities()
+        return any(known.get(unit, False) for unit in BFLOAT16_UNITS)
+    asked = ("_is_amx_tile_supported", "_is_avx512_bf16_supported")  # before PyTorch 2.11 the only way to ask
+    return any(getattr(torch.cpu, name, lambda: False)() for name in asked)
 
 
-AMX_BF16 = _has_amx_bf16()
-"""Whether the CPU multiplies bfloat16 matrices in hardware tiles."""
+_BFLOAT16 = _multiplies_bfloat16()
+
+
+def multiplies_bfloat16() -> bool:
+    """Whether this CPU multiplies bfloat16 matrices in hardware; others widen every number first."""
+    return _BFLOAT16
+
 
 LARGE_TILE_ROWS = 768
 """From this number of queries on, PyTorch's CPU kernel works in tiles of 256 queries, not 64 or 32."""
 
 
 def work_dtype(dtype: torch.dtype, device: torch.device) -> torch.dtype:
-    """What to compute in: on a CPU half precision is faster, and more exact, in float32 unless the hardware has it."""
+    """What to compute in: on a CPU half precision is faster, and more exact, in float32 unless the hardware has it.
+
+    float16 is always widened: no processor is known on which the flash operators gain by it.
+    """
     if device.type != "cpu" or dtype not in (torch.float16, torch.bfloat16):
         return dtype
-    return dtype if dtype == torch.bfloat16 and AMX_BF16 else torch.float32
+    return dtype if dtype == torch.bfloat16 and multiplies_bfloat16() else torch.float32
 
 
 def why_not_flash(dtype: torch.dtype, device: torch.device, head_dim: int) -> str:

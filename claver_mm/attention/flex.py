@@ -14,6 +14,8 @@ from functools import lru_cache
 
 import torch
 from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensor
+from torch.autograd.forward_ad import unpack_dual
 
 from .patterns import PATTERNS, token_numbers
 
@@ -50,10 +52,20 @@ def _has_triton() -> bool:
 
 
 def flex(q: Tensor, k: Tensor, v: Tensor, pattern: str, num_frames: int, scale: float | None = None) -> Tensor:
-    """Attention of ``q, k, v``, each ``(B, H, S, C)``, under ``kmt`` or ``kmct``; ``(B, H, S, C)``."""
+    """Attention of ``q, k, v``, each ``(B, H, S, C)``, under ``kmt`` or ``kmct``; ``(B, H, S, C)``.
+
+    Raises:
+        NotImplementedError: Inside a ``torch.func`` transform, or where a forward-mode derivative is asked for.
+    """
     T, L = num_frames, q.shape[2] // num_frames
-    if torch.compiler.is_compiling():
+    if torch.compiler.is_compiling() or isinstance(q, FakeTensor):
         return flex_attention(q, k, v, block_mask=block_mask(pattern, T, L, q.device), scale=scale)
+    if any(torch._C._functorch.is_functorch_wrapped_tensor(x) or unpack_dual(x).tangent is not None
+           for x in (q, k, v)):
+        raise NotImplementedError("FlexAttention knows neither torch.func nor forward-mode derivatives; "
+                                  "use backend='frames'")
+    if not q.numel():
+        return q + k + v  # as empty, and part of the graph of all three
     return _compiled(pattern, T, L, q.device)(q, k, v, scale)
 
 

@@ -8,6 +8,8 @@ time; all its masks are views of one strip of ``L x (2S - L)``, so that what the
 """
 from __future__ import annotations
 
+from threading import Lock
+
 import torch
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention as sdpa
@@ -18,27 +20,38 @@ MASK_BUDGET = 1 << 23
 """Largest number of pairs, ``S * S``, that a mask kept on the CPU may have (32 MiB in float32)."""
 
 _CACHED_MASKS = 8
-_masks: dict[tuple, Tensor] = {}
+_masks: dict[tuple, Tensor] = {}  # the one used last comes last
+_masks_lock = Lock()
 
 
 def shared_mask(pattern: str, num_tokens: int, L: int, dtype: torch.dtype, device: torch.device) -> Tensor:
     """Additive mask ``(S, S)``, 0 where a token may see another and ``-inf`` elsewhere.
 
-    The last few masks are kept and shared by all callers, blocks of a network among them; do not write to one.
+    The last few masks are kept and shared by all callers, blocks of a network and threads among them; do not write to
+    one.
     """
     if torch.compiler.is_compiling():  # part of the graph, where equal masks are computed once
         return _additive(pattern, num_tokens, L, dtype, device)
     key = (pattern, num_tokens, L, dtype, device)
-    mask = _masks.pop(key, None)
-    if mask is None:
-        with torch.inference_mode(False):  # a mask made in inference mode could not be saved for a backward pass
-            mask = _additive(pattern, num_tokens, L, dtype, device)
-        if type(mask) is not Tensor:  # made under a fake-tensor mode, of no use later
+    with _masks_lock:
+        mask = _masks.pop(key, None)
+        if mask is not None:
+            _masks[key] = mask
             return mask
-    _masks[key] = mask
-    while len(_masks) > _CACHED_MASKS:
-        _masks.pop(next(iter(_masks)))
+    with torch.inference_mode(False):  # a mask made in inference mode could not be saved for a backward pass
+        mask = _additive(pattern, num_tokens, L, dtype, device)
+    if not outlives_its_call(mask):
+        return mask
+    with _masks_lock:
+        mask = _masks.setdefault(key, mask)
+        while len(_masks) > _CACHED_MASKS:
+            _masks.pop(next(iter(_masks)))
     return mask
+
+
+def outlives_its_call(x: Tensor) -> bool:
+    """Whether a tensor may be kept: not one made under a fake-tensor mode or inside a ``torch.func`` transform."""
+    return type(x) is Tensor and not torch._C._functorch.is_functorch_wrapped_tensor(x)
 
 
 def _additive(pattern: str, num_tokens: int, L: int, dtype: torch.dtype, device: torch.device) -> Tensor:
@@ -54,7 +67,9 @@ def dense(q: Tensor, k: Tensor, v: Tensor, pattern: str, num_frames: int, scale:
     mask = shared_mask(pattern, q.shape[2], q.shape[2] // num_frames, work_dtype, q.device)
     if work_dtype == q.dtype:  # casts that change nothing cost a short clip a few percent
         return sdpa(q, k, v, attn_mask=mask, dropout_p=dropout_p, scale=scale)
-    out = sdpa(q.to(work_dtype), k.to(work_dtype), v.to(work_dtype), attn_mask=mask, dropout_p=dropout_p, scale=scale)
+    q_wide, k_wide, v_wide = (x.to(work_dtype) for x in (q, k, v))
+    with torch.autocast(q.device.type, enabled=False):  # it would cast them back
+        out = sdpa(q_wide, k_wide, v_wide, attn_mask=mask, dropout_p=dropout_p, scale=scale)
     return out.to(q.dtype)
 
 

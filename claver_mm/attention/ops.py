@@ -34,7 +34,8 @@ def kronecker_attention(q: Tensor, k: Tensor, v: Tensor, pattern: str, num_frame
     Raises:
         ValueError: Unknown pattern or backend, sizes, dtypes or devices that do not fit, or a forced backend that
             cannot serve them.
-        NotImplementedError: A second derivative is asked of the ``tree`` backend.
+        NotImplementedError: A derivative that the backend has not: a second or a forward-mode one of ``tree``, any
+            inside a ``torch.func`` transform of ``flex``. ``naive_attention`` has them all.
     """
     q, k, v = _autocast(q, k, v)
     name = choose_backend(q, k, v, pattern, num_frames, dropout_p=dropout_p, backend=backend).name

@@ -15,6 +15,7 @@ from collections.abc import Iterator
 
 import torch
 from torch import Tensor
+from torch.autograd import forward_ad
 from torch.utils.flop_counter import register_flop_formula
 
 from .flash import flash, flash_backward, work_dtype
@@ -68,15 +69,70 @@ def _at_once(q: Tensor, L: int) -> int | None:
     return max(1, TOKENS_AT_ONCE // L) if q.device.type == "cpu" else None
 
 
-@torch.library.custom_op("claver_mm::kronecker_tree", mutates_args=())
 def kronecker_tree(q: Tensor, k: Tensor, v: Tensor, pattern: str, num_frames: int, leaf: int,
                    scale: float) -> tuple[Tensor, Tensor]:
     """Output ``(B, H, S, C)`` and log-sum-exp ``(B, H, S)`` of ``kmt`` or ``kmct``.
 
     The log-sum-exp is there for the backward pass and carries no gradient of its own.
+
+    Raises:
+        NotImplementedError: A forward-mode or a second derivative is asked for.
     """
+    if torch.compiler.is_compiling() and forward_ad._current_level >= 0:  # a compiler looks at forward() alone
+        raise NotImplementedError("the tree form of Kronecker attention has no forward-mode derivative; "
+                                  "claver_mm.attention.naive_attention has")
+    return _Tree.apply(q, k, v, pattern, num_frames, leaf, scale)
+
+
+class _Tree(torch.autograd.Function):
+    """The forward operator with the backward one as its derivative.
+
+    A function around operators without derivatives, not operators with ``register_autograd``: those let a tangent of
+    forward mode fall without a word, and fail under ``torch.func``.
+    """
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(q, k, v, pattern, num_frames, leaf, scale):
+        return _tree(q, k, v, pattern, num_frames, leaf, scale)
+
+    @staticmethod
+    def setup_context(ctx, inputs, output) -> None:
+        q, k, v, *ctx.form = inputs
+        out, lse = output
+        ctx.mark_non_differentiable(lse)
+        ctx.save_for_backward(q, k, v, out, lse)
+
+    @staticmethod
+    def backward(ctx, grad, _):
+        return *_TreeBackward.apply(grad, *ctx.saved_tensors, *ctx.form), None, None, None, None
+
+
+class _TreeBackward(torch.autograd.Function):
+    """The backward operator; its own derivatives are refused."""
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(grad, q, k, v, out, lse, pattern, num_frames, leaf, scale):
+        return _tree_backward(grad, q, k, v, out, lse, pattern, num_frames, leaf, scale)
+
+    @staticmethod
+    def setup_context(ctx, inputs, output) -> None:
+        pass
+
+    @staticmethod
+    def backward(ctx, *_):
+        raise NotImplementedError("the tree form of Kronecker attention has no second derivative; "
+                                  "claver_mm.attention.naive_attention has")
+
+
+@torch.library.custom_op("claver_mm::kronecker_tree", mutates_args=())
+def _tree(q: Tensor, k: Tensor, v: Tensor, pattern: str, num_frames: int, leaf: int,
+          scale: float) -> tuple[Tensor, Tensor]:
     dtype = work_dtype(q.dtype, q.device)
     out, lse = _empty_out(q, q.dtype), _empty_lse(q)
+    if not q.numel():
+        return out, lse
     for heads in _head_groups(q, _sum_dtype(dtype, leaf)):
         inputs = [_dense_rows(x[:, heads], dtype) for x in (q, k, v)]
         wide = _in_dtype(out[:, heads], _sum_dtype(dtype, leaf))
@@ -108,11 +164,13 @@ def _attend(q: Tensor, k: Tensor, v: Tensor, out: Tensor, lse: Tensor, pattern: 
 
 
 @torch.library.custom_op("claver_mm::kronecker_tree_backward", mutates_args=())
-def kronecker_tree_backward(grad: Tensor, q: Tensor, k: Tensor, v: Tensor, out: Tensor, lse: Tensor, pattern: str,
-                            num_frames: int, leaf: int, scale: float) -> tuple[Tensor, Tensor, Tensor]:
+def _tree_backward(grad: Tensor, q: Tensor, k: Tensor, v: Tensor, out: Tensor, lse: Tensor, pattern: str,
+                   num_frames: int, leaf: int, scale: float) -> tuple[Tensor, Tensor, Tensor]:
     """Gradients of ``q, k, v``, each ``(B, H, S, C)``, from that of the output."""
     dtype = work_dtype(q.dtype, q.device)
     grads = [_empty_out(q, q.dtype) for _ in range(3)]
+    if not q.numel():
+        return tuple(grads)
     for heads in _head_groups(q, _sum_dtype(dtype, leaf)):
         inputs = [_dense_rows(x[:, heads], dtype) for x in (grad, q, k, v, out)]
         parts = [x[:, heads] for x in grads]
@@ -211,34 +269,14 @@ def _own_key_backward(grad: Tensor, q: Tensor, k: Tensor, v: Tensor, out: Tensor
     dv.copy_(grad).mul_(p)
 
 
-@kronecker_tree.register_fake
+@_tree.register_fake
 def _(q, k, v, pattern, num_frames, leaf, scale):
     return _empty_out(q, q.dtype), _empty_lse(q)
 
 
-@kronecker_tree_backward.register_fake
+@_tree_backward.register_fake
 def _(grad, q, k, v, out, lse, pattern, num_frames, leaf, scale):
     return tuple(_empty_out(q, q.dtype) for _ in range(3))
-
-
-def _keep_for_backward(ctx, inputs, output) -> None:
-    q, k, v, *ctx.form = inputs
-    out, lse = output
-    ctx.mark_non_differentiable(lse)
-    ctx.save_for_backward(q, k, v, out, lse)
-
-
-def _backward(ctx, grad, _):
-    return *kronecker_tree_backward(grad, *ctx.saved_tensors, *ctx.form), None, None, None, None
-
-
-def _refuse(*_) -> None:
-    raise NotImplementedError("the tree form of Kronecker attention has no second derivative; "
-                              "claver_mm.attention.naive_attention has")
-
-
-kronecker_tree.register_autograd(_backward, setup_context=_keep_for_backward)
-kronecker_tree_backward.register_autograd(_refuse)
 
 
 def _flops(q_shape: tuple[int, ...], pattern: str, num_frames: int, products: int) -> int:

@@ -9,6 +9,7 @@ written out from these, a few rows at a time.
 """
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from torch.nn.functional import linear
 
 from ..attention import may_see
 from ..temporal import KroneckerAttention
+from .twin import hooked
 
 WEIGHTS_AT_ONCE = 1 << 24
 """Elements of attention matrices that are written out at once (64 MiB in float32)."""
@@ -46,11 +48,16 @@ class AttentionCall:
             gradient: That of ``output``, ``(B, R, D)``.
 
         Yields:
-            Token numbers of some queries ``(r,)``, their weights and the weights' gradients, ``(B, H, r, S)`` each.
+            Token numbers of some queries ``(r,)``, their weights and the weights' gradients, ``(B, H, r, S)`` each, in
+            float32 at least, whatever the layer computed in.
         """
+        with torch.autocast(gradient.device.type, enabled=False):
+            yield from self._weights(gradient)
+
+    def _weights(self, gradient: Tensor) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
         q, k, v = self._queries_keys_values()
         heads, S = q.shape[1], k.shape[2]
-        dO = self._heads(gradient @ self.layer.out_proj.weight, heads)
+        dO = self._heads(self._wide(gradient) @ self._wide(self.layer.out_proj.weight), heads)
         at_once = max(1, WEIGHTS_AT_ONCE // (len(q) * heads * S))
         for rows, q_part, dO_part in zip(*(x.split(at_once, dim) for x, dim in ((self.rows, 0), (q, 2), (dO, 2)))):
             scores = q_part @ k.transpose(-1, -2) * q.shape[-1] ** -0.5
@@ -59,12 +66,17 @@ class AttentionCall:
             yield rows, A, dO_part @ v.transpose(-1, -2)
 
     def _queries_keys_values(self) -> tuple[Tensor, Tensor, Tensor]:
-        if isinstance(self.layer, KroneckerAttention):
-            q, k, v = self.layer.queries_keys_values(self.inputs)
-        else:
-            projected = linear(self.inputs, self.layer.in_proj_weight, self.layer.in_proj_bias)
-            q, k, v = (self._heads(part, self.layer.num_heads) for part in projected.chunk(3, dim=-1))
+        layer = self.layer
+        weight, bias, heads = ((layer.in_proj.weight, layer.in_proj.bias, layer.heads)
+                               if isinstance(layer, KroneckerAttention)
+                               else (layer.in_proj_weight, layer.in_proj_bias, layer.num_heads))
+        projected = linear(*(self._wide(x) for x in (self.inputs, weight, bias)))
+        q, k, v = (self._heads(part, heads) for part in projected.chunk(3, dim=-1))
         return q[:, :, self.rows], k, v
+
+    @staticmethod
+    def _wide(x: Tensor) -> Tensor:
+        return x.to(torch.promote_types(x.dtype, torch.float32))
 
     @staticmethod
     def _heads(x: Tensor, heads: int) -> Tensor:
@@ -73,16 +85,16 @@ class AttentionCall:
 
 @contextmanager
 def record_attention(layers: Sequence[nn.Module]) -> Iterator[list[AttentionCall]]:
-    """Keep input and output of every call of some attention layers, in order of call, while the context lasts.
+    """Keep input and output of every call of some attention layers by this thread, in order, while the context lasts.
 
     Nothing is computed differently meanwhile. Leave the context before the backward pass, which may call layers again
-    (activation checkpointing).
+    (activation checkpointing). Where other threads use the layers, record those of a ``twin_of`` the model.
 
     Args:
         layers: ``KroneckerAttention``, or ``nn.MultiheadAttention`` as self-attention, batch first (open_clip's).
 
     Raises:
-        ValueError: Another kind of layer.
+        ValueError: Another kind of layer, a compiled one, or a call with masks that are not of tokens alone.
     """
     calls: list[AttentionCall] = []
     for layer in layers:
@@ -92,21 +104,11 @@ def record_attention(layers: Sequence[nn.Module]) -> Iterator[list[AttentionCall
                              "them, for example those of the paper")
 
     def keep(layer: nn.Module, args: tuple, kwargs: dict, output) -> None:
-        inputs = args[0]
-        if isinstance(layer, KroneckerAttention):
-            calls.append(_kronecker_call(layer, inputs, output, *args[1:], **kwargs))
-        else:
-            mask = kwargs.get("attn_mask")
-            rows = torch.arange(inputs.shape[1], device=inputs.device)
-            calls.append(AttentionCall(layer, inputs.detach(), output[0], rows,
-                                       lambda rows: None if mask is None else mask[rows].to(inputs.dtype)))
+        call = _kronecker_call if isinstance(layer, KroneckerAttention) else _plain_call
+        calls.append(call(layer, output, **inspect.signature(layer.forward).bind(*args, **kwargs).arguments))
 
-    handles = [layer.register_forward_hook(keep, with_kwargs=True) for layer in layers]
-    try:
+    with hooked((layer, keep) for layer in layers):
         yield calls
-    finally:
-        for handle in handles:
-            handle.remove()
 
 
 def _is_plain(layer: nn.Module) -> bool:
@@ -114,14 +116,30 @@ def _is_plain(layer: nn.Module) -> bool:
             and layer.bias_k is None and not layer.add_zero_attn)
 
 
-def _kronecker_call(layer: KroneckerAttention, inputs: Tensor, output: Tensor, num_frames: int,
+def _plain_call(layer: nn.MultiheadAttention, output: tuple[Tensor, Tensor | None], query: Tensor,
+                attn_mask: Tensor | None = None, key_padding_mask: Tensor | None = None, **_) -> AttentionCall:
+    if key_padding_mask is not None or (attn_mask is not None and attn_mask.ndim != 2):
+        raise ValueError("relevance reads attention under no mask or one of tokens by tokens, (S, S), the same for all "
+                         "texts; choose an architecture whose towers pad and mask nothing else")
+
+    def bias(rows: Tensor) -> Tensor | None:
+        if attn_mask is None:
+            return None
+        mask = attn_mask[rows]
+        return torch.zeros(mask.shape, device=mask.device).masked_fill_(mask, -torch.inf) \
+            if mask.dtype == torch.bool else mask.float()
+
+    return AttentionCall(layer, query.detach(), output[0], torch.arange(query.shape[1], device=query.device), bias)
+
+
+def _kronecker_call(layer: KroneckerAttention, output: Tensor, x: Tensor, num_frames: int,
                     class_tokens_only: bool = False) -> AttentionCall:
-    S = inputs.shape[1]
+    S = x.shape[1]
     L = S // num_frames
-    tokens = torch.arange(S, device=inputs.device)
+    tokens = torch.arange(S, device=x.device)
 
     def bias(rows: Tensor) -> Tensor:
         blocked = ~may_see(layer.pattern, rows, tokens, L)
-        return torch.zeros(blocked.shape, dtype=inputs.dtype, device=inputs.device).masked_fill_(blocked, -torch.inf)
+        return torch.zeros(blocked.shape, device=x.device).masked_fill_(blocked, -torch.inf)
 
-    return AttentionCall(layer, inputs.detach(), output, tokens[::L] if class_tokens_only else tokens, bias)
+    return AttentionCall(layer, x.detach(), output, tokens[::L] if class_tokens_only else tokens, bias)

@@ -18,7 +18,7 @@ Letters: ``B`` clips of a pass, ``N`` of all, ``H`` heads, ``T`` frames, ``L`` t
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict, dataclass
 
 import torch
@@ -26,26 +26,25 @@ from torch import Tensor
 
 from ..attention import naive_attention_weights
 from ..temporal import KroneckerAttention, KroneckerTransformer
+from .twin import hooked
 
 
 @contextmanager
 def watch_attention(transformer: KroneckerTransformer, visit: Callable[[int, Tensor, int], None]) -> Iterator[None]:
-    """Inside, ``visit(layer, weights, T)`` gets the attention matrices ``(B, H, S, S)`` of every layer that runs.
+    """Inside, ``visit(layer, weights, T)`` gets the attention matrices ``(B, H, S, S)`` of every layer that this thread
+    runs.
 
     They are in float64 and whole, also where the last block computes the rows of class tokens alone. Under the pattern
     ``class_token`` the tokens are the class tokens, ``S = T``. The computation itself is left as it is.
     """
     def hook(layer: int) -> Callable:
-        def attended(attention: KroneckerAttention, args: tuple, _: Tensor) -> None:
-            x, T = args[:2]
-            with torch.no_grad():
-                q, k, _ = attention.queries_keys_values(x)
-                visit(layer, naive_attention_weights(q.double(), k.double(), attention.pattern, T), T)
-        return attended
+        @torch.no_grad()
+        def see(attention: KroneckerAttention, x: Tensor, num_frames: int, *_, **__) -> None:
+            q, k, _ = attention.queries_keys_values(x)
+            visit(layer, naive_attention_weights(q.double(), k.double(), attention.pattern, num_frames), num_frames)
+        return lambda attention, args, kwargs, _: see(attention, *args, **kwargs)
 
-    with ExitStack() as handles:
-        for layer, block in enumerate(transformer.resblocks):
-            handles.callback(block.attn.register_forward_hook(hook(layer)).remove)
+    with hooked((block.attn, hook(layer)) for layer, block in enumerate(transformer.resblocks)):
         yield
 
 

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from ..randomness import mixed_seed
 from ..temporal import KroneckerTransformer
+from .twin import hooked
 
 PLACES = ("before", "after")
 TOKENS = ("patches", "all")
@@ -26,7 +27,7 @@ TOKENS = ("patches", "all")
 @contextmanager
 def shuffle_tokens(transformer: KroneckerTransformer, place: str = "before", tokens: str = "patches",
                    seed: int = 0) -> Iterator[None]:
-    """Inside, the transformer gets the tokens of every clip in a random order over all its frames.
+    """Inside, the transformer gets the tokens of every clip of this thread in a random order over all its frames.
 
     Every clip has a permutation of its own, given by ``seed`` and the clip's number since the beginning of the
     context. So the same clips in the same order are shuffled alike, in batches of any size.
@@ -44,7 +45,7 @@ def shuffle_tokens(transformer: KroneckerTransformer, place: str = "before", tok
     and what is shuffled before it the head does not read.
 
     Raises:
-        ValueError: An unknown ``place`` or ``tokens``, or a module of another kind.
+        ValueError: An unknown ``place`` or ``tokens``, or a module of another kind or compiled.
     """
     for name, value, known in (("place", place, PLACES), ("tokens", tokens, TOKENS)):
         if value not in known:
@@ -61,20 +62,15 @@ def shuffle_tokens(transformer: KroneckerTransformer, place: str = "before", tok
         clips += len(x)
         return x.gather(1, torch.stack(orders).to(x.device).unsqueeze(2).expand_as(x))
 
-    def before(_: KroneckerTransformer, args: tuple) -> tuple:
-        x, *rest = args
-        return shuffled(x.flatten(1, 2), x.shape[1]).view_as(x), *rest
+    def before(x: Tensor) -> tuple[tuple, dict]:
+        return (shuffled(x.flatten(1, 2), x.shape[1]).view_as(x),), {}
 
-    def after(_: torch.nn.Module, args: tuple) -> tuple:
-        x, T, *rest = args
-        return shuffled(x, T), T, *rest
+    def after(x: Tensor, num_frames: int, *rest, **named) -> tuple[tuple, dict]:
+        return (shuffled(x, num_frames), num_frames, *rest), named
 
-    module, hook = (transformer, before) if place == "before" else (transformer.resblocks[0], after)
-    handle = module.register_forward_pre_hook(hook)
-    try:
+    module, change = (transformer, before) if place == "before" else (transformer.resblocks[0], after)
+    with hooked([(module, lambda _, args, kwargs: change(*args, **kwargs))], before=True):
         yield
-    finally:
-        handle.remove()
 
 
 def token_order(num_tokens: int, num_frames: int, tokens: str, seed: int) -> Tensor:
