@@ -1,8 +1,8 @@
 """CLAVER for MMAction2: CLIP learns motion (arXiv 2502.03549).
 
 Importing the package mends what the host packages break on today's PyTorch and registers all modules; a config does it
-with ``custom_imports = dict(imports=['claver_mm'])``. Without MMEngine the pure parts (``attention``, ``temporal``,
-``streaming``, ``clip``, ``weights``, ``language``, ``protocols``, ``explain``, ``costs``) can be used alone.
+with ``custom_imports = dict(imports=['claver_mm'])``. Without MMEngine there are ``CLAVER`` and ``create_model``, and
+all files that call themselves pure can be used alone.
 """
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from importlib import import_module
 
 from .version import __version__
 
-_WHERE = {"convert_official": "weights", "read_state_dict": "weights", "Recognizer": "recognizer"}
+_WHERE = {"CLAVER": "model", "create_model": "model", "convert_official": "weights", "read_state_dict": "weights",
+          "Recognizer": "recognizer"}
 __all__ = ["__version__", *_WHERE]
 
 

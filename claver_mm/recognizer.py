@@ -1,7 +1,7 @@
 """Any video, any labels: a trained config as one object.
 
     from claver_mm import Recognizer
-    recognizer = Recognizer("configs/claver_b16_k400.py", "epoch_60.pth")
+    recognizer = Recognizer("claver_b16_k400", "epoch_60.pth")
     print(recognizer.recognize("video.mp4", ["juggling", "diving", "reading a book"])[0])
 """
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 import logging
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,21 +18,28 @@ import torch
 from mmaction.registry import MODELS
 from mmengine.config import Config
 from mmengine.dataset import Compose, pseudo_collate
-from mmengine.registry import init_default_scope
-from torch import Tensor
+from mmengine.logging import MMLogger
+from mmengine.registry import DefaultScope
+from torch import Tensor, nn
+from tqdm import tqdm
 
-from .clip import tokenize
-from .datasets.transforms import OpenVideo
+from .catalog import find_config
+from .engine.configs import completed
 from .explain.explanation import Explanation, words_of
 from .explain.relevance import relevance
-from .language.bank import PromptBank, read_bank
-from .language.prompts import ACTION_TEMPLATES, class_texts, read_lines
+from .inputs import Video, as_input, as_videos, opened
+from .language.prompts import ACTION_TEMPLATES
+from .language.texts import Labels, Texts, listed
+from .messages import quoted
+from .model import CLAVER, EvaluationMode, class_scores
 from .models.contrastive_head import ContrastiveTextHead
 from .weights import load_strict, read_state_dict
 
-Video = str | Path | np.ndarray | Tensor | Sequence
-Labels = str | Path | PromptBank | Mapping | Sequence[str]
-BANK_SUFFIXES = (".yaml", ".yml", ".json", ".csv")
+VIEWS = ("one", "config")
+
+
+class UntrainedWarning(UserWarning):
+    """A model has random weights, so that what it says means nothing."""
 
 
 class Recognition(NamedTuple):
@@ -52,99 +59,140 @@ class View(NamedTuple):
 
 
 class Recognizer:
-    """Ranks labels for videos, with the test pipeline (views and all) of a config.
+    """Ranks labels for videos, with the pipelines (views and all) of a config.
+
+    Threads may share one: what a call is about is never written into the model, and each answer is that of the call
+    alone. A model left in training mode (``recognizer.model.train()``) is in evaluation mode while it is asked.
 
     Args:
-        config: Config file of a recogniser with a ``ContrastiveTextHead``, or the config.
-        checkpoint: Its weights, complete. Without: the pretrained weights that the config names, and a warning, since
-            the temporal part is then random.
+        config: Config of a recogniser with a ``ContrastiveTextHead``: a file, a shipped one by its name, or the config.
+        checkpoint: Its weights, complete. Without: the pretrained weights that the config names.
         device: ``cuda`` where there is one, else ``cpu``, when None.
+        untrained: Ask for a model of random weights by name, in whole or in part.
+
+    Warns:
+        UntrainedWarning: No checkpoint for a config that names no weights at all, such as a small model from scratch.
 
     Raises:
         FileNotFoundError: A file does not exist.
-        ValueError: The head takes no texts.
+        ValueError: The head takes no texts; or no checkpoint, so that parts of the model stay random beside others that
+            are pretrained.
         claver_mm.weights.WeightsDoNotFit: The checkpoint is not of this model.
     """
 
     def __init__(self, config: str | Path | Config, checkpoint: str | Path | None = None,
-                 device: str | torch.device | None = None) -> None:
+                 device: str | torch.device | None = None, *, untrained: bool = False) -> None:
         if not isinstance(config, Config):
-            if not Path(config).is_file():
-                raise FileNotFoundError(f"no config at {config}")
-            config = Config.fromfile(config)
-        init_default_scope(config.get("default_scope", "mmaction"))
+            config = Config.fromfile(find_config(config))
+        config = completed(config)
         self.config = config
-        self.model = MODELS.build(copy.deepcopy(config.model))
+        if not config.get("test_dataloader"):
+            raise ValueError("the config has no test_dataloader, whose pipeline says what a model sees of a video")
+        several = config.test_dataloader.dataset.pipeline
+        single = (config.get("val_dataloader") or config.test_dataloader).dataset.pipeline
+        with DefaultScope.overwrite_default_scope(config.get("default_scope", "mmaction")):
+            self.model = MODELS.build(copy.deepcopy(config.model))
+            self._pipelines = dict(config=Compose(copy.deepcopy(several)), one=Compose(copy.deepcopy(single)))
         self.head = self.model.cls_head
         if not isinstance(self.head, ContrastiveTextHead):
             raise ValueError(f"labels need a ContrastiveTextHead, the config has a {type(self.head).__name__}; use "
                              "mmaction.apis.inference_recognizer for a fixed list of classes")
         if checkpoint is None:
-            warnings.warn("no checkpoint: the temporal part of the model, and whatever else the config loads no "
-                          "weights for, is random; its scores mean nothing", stacklevel=2)
-            logging.disable(logging.INFO)  # the host logs a line for every single parameter
-            try:
-                self.model.init_weights()
-            finally:
-                logging.disable(logging.NOTSET)
+            _check_trained(self.model, untrained)
+            _init_quietly(self.model)
         else:
             load_strict(self.model, read_state_dict(checkpoint), str(checkpoint))
-        self.head.average_clips = "prob"
         self.model.to(device or ("cuda" if torch.cuda.is_available() else "cpu")).eval()
-        if not config.get("test_dataloader"):
-            raise ValueError("the config has no test_dataloader, whose pipeline says what a model sees of a video")
-        self._steps = Compose(copy.deepcopy(config.test_dataloader.dataset.pipeline))
-        single = config.get("val_dataloader") or config.test_dataloader
-        self._single_view = Compose(copy.deepcopy(single.dataset.pipeline))
-        self._own = (self.head.class_names, self.head.text_tokens)
+        self.claver = CLAVER.of(self.model)
+        self._own = self.head.texts
+        self._asked = EvaluationMode(self.claver)
 
-    def recognize(self, video: Video, labels: Labels | None = None, *, extra: Sequence[str] = (),
-                  templates: Sequence[str] = ACTION_TEMPLATES, top: int | None = None,
-                  batch_size: int = 1) -> list[Recognition] | list[list[Recognition]]:
+    def recognize(self, video: Video, labels: Labels | Texts | None = None, *, extra: Sequence[str] = (),
+                  templates: Sequence[str] | None = ACTION_TEMPLATES, top: int | None = None, batch_size: int = 1,
+                  views: str = "config") -> list[Recognition] | list[list[Recognition]]:
         """Labels of a video from the likeliest on; a list of such lists for a list of videos.
 
         Args:
-            video: A path, RGB frames ``(T, h, w, 3)`` in uint8 as an array or tensor, or a list of frames; or a list of
-                any of these.
+            video: A path; RGB frames ``(T, h, w, 3)`` in uint8 as an array or tensor; a list of frames, arrays or
+                Pillow images; or a list of any of these.
             labels: Names; or a prompt bank, read or as a file or mapping; or a ``.txt`` file with one name a line. None
                 for the config's own classes and texts.
             extra: Texts that are ranked beside the labels, each taken word for word (appendix F of the paper).
-            templates: Put around the names of ``labels``; the bank's texts stand beside them.
+            templates: Put around the names of ``labels``; the bank's texts stand beside them. None for none: a bank's
+                texts alone, or the names alone.
             top: Only so many.
             batch_size: Videos that go through the model together.
+            views: ``config`` for all views of the config's test, ``one`` for that of its validation.
 
         Raises:
             FileNotFoundError: No such video or file of labels.
             claver_mm.datasets.UnreadableVideo: A video that cannot be decoded; the message names it.
-            ValueError: Frames of another shape or dtype, no labels, one that stands twice, or a text where a list of
-                texts belongs.
+            ValueError: Frames of another shape or dtype; no labels, one that stands twice or is no text, two that are
+                one to the model; a text where a list of texts belongs; or scores that are no numbers.
         """
-        if batch_size < 1 or (top is not None and top < 1):
-            raise ValueError(f"batch_size and top must be at least 1, got {batch_size} and {top}")
-        names = self._set_labels(labels, _listed(extra, "extra"), templates)
-        several = isinstance(video, list | tuple) and not _is_frame(video[0] if video else None)
-        inputs = [_as_input(one, self._steps) for one in (video if several else [video])]
-        if not inputs:
-            raise ValueError("no video was given")
+        _check_positive(top=top)
+        texts = self.texts(labels, extra=extra, templates=templates)
+        videos, several = as_videos(video)
         ranked = []
-        for first in range(0, len(inputs), batch_size):
-            batch = pseudo_collate([self._steps(one) for one in inputs[first:first + batch_size]])
-            with torch.no_grad():
-                samples = self.model.test_step(batch)
-            for scores in (sample.pred_score for sample in samples):
-                order = scores.argsort(descending=True, stable=True)[:top].tolist()
-                ranked.append([Recognition(names[i], scores[i].item()) for i in order])
+        for scores in self._each(lambda video: self._scores(video, texts), videos, views, batch_size):
+            order = scores.argsort(descending=True, stable=True)[:top].tolist()
+            ranked.append([Recognition(texts.names[i], scores[i].item()) for i in order])
         return ranked if several else ranked[0]
 
-    def explain(self, video: Video, text: str | None = None, labels: Labels | None = None, *,
-                against: Sequence[str] = (), templates: Sequence[str] = ACTION_TEMPLATES, top: int = 5) -> Explanation:
+    def embed(self, video: Video, *, views: str = "one", batch_size: int = 1) -> Tensor:
+        """Unit embeddings of videos in the space of ``embed_texts``: ``(E,)``, or ``(N, E)`` of a list of ``N``.
+
+        Args:
+            video: As in ``recognize``.
+            views: ``one`` for the view of the config's validation; ``config`` for the mean over those of its test.
+            batch_size: Videos that go through the model together.
+
+        Returns:
+            Float32, on the CPU.
+
+        Raises:
+            FileNotFoundError, claver_mm.datasets.UnreadableVideo, ValueError: As in ``recognize``.
+        """
+        videos, several = as_videos(video)
+        unit = self._each(lambda video: nn.functional.normalize(video.mean(dim=1), dim=-1), videos, views, batch_size)
+        features = torch.stack(list(unit))
+        return features if several else features[0]
+
+    def embed_texts(self, texts: str | Sequence[str]) -> Tensor:
+        """Unit embeddings of texts, word for word: ``(E,)`` of one, ``(N, E)`` of a list of ``N``; float32, on the CPU.
+
+        Raises:
+            ValueError: No text, or an entry that is no text.
+        """
+        given = [texts] if isinstance(texts, str) else list(texts)
+        odd = [text for text in given if not isinstance(text, str)]
+        if not given or odd:
+            raise ValueError(f"texts must be a text or a list of some, got {quoted(odd[0] if odd else given)}")
+        with self._asked, torch.no_grad():
+            features = self.claver.text_features(self.claver.tokenize(given)).float().cpu()
+        return features[0] if isinstance(texts, str) else features
+
+    def texts(self, labels: Labels | Texts | None = None, *, extra: Sequence[str] = (),
+              templates: Sequence[str] | None = ACTION_TEMPLATES) -> Texts:
+        """The texts that ``recognize`` would rank, as a value; what they cost is paid once for equal labels.
+
+        Args and errors are those of ``recognize``. Streams take it: ``VideoStream(recognizer.claver, texts=...)``.
+        """
+        labels = self._own if labels is None else labels
+        return self.claver.texts(labels, extra=extra, templates=templates)
+
+    def explain(self, video: Video, text: str | None = None, labels: Labels | Texts | None = None, *,
+                against: Sequence[str] = (), templates: Sequence[str] | None = ACTION_TEMPLATES,
+                top: int = 5) -> Explanation:
         """Which words of a text and which parts of which frames the similarity of a video and a text rests on.
 
         Looks at one view of the video, that of the config's validation; see ``claver_mm.explain.relevance``.
 
         Args:
             video: As in ``recognize``, one video.
-            text: Any text, word for word; the likeliest label when None.
+            text: Any text, word for word. One that is the name of a label, and the likeliest label when None, is
+                explained by a text that it was ranked by: its readable name (``apply eye makeup`` of
+                ``ApplyEyeMakeup``), or where the templates do not have that, the first.
             labels: What is ranked beside it, as in ``recognize``; the config's own classes when None.
             against: Other texts: explain what speaks for ``text`` and not for them.
             templates: Put around the names of ``labels``, as in ``recognize``.
@@ -152,26 +200,30 @@ class Recognizer:
 
         Raises:
             FileNotFoundError, claver_mm.datasets.UnreadableVideo: As in ``recognize``.
-            ValueError: As in ``recognize``; several videos; a text against itself; or towers whose attention cannot be
-                read.
+            ValueError: As in ``recognize``; several videos; a text without words, or against itself; or towers whose
+                attention cannot be read.
         """
-        if isinstance(video, list | tuple) and not _is_frame(video[0] if video else None):
+        if as_videos(video)[1]:
             raise ValueError("one video at a time is explained, got a list of them")
-        against = _listed(against, "against")
-        beside = [] if text is None or text in self._set_labels(labels, [], templates) else [text]
-        if top < 1:
-            raise ValueError(f"top must be at least 1, got {top}")
-        ranked = self.recognize(video, labels, extra=beside, templates=templates)
-        text = ranked[0].label if text is None else text
-        ranked = ranked[:top] + [entry for entry in ranked[top:] if entry.label == text]
+        _check_positive(top=top)
+        against = listed(against, "against")
+        texts = self.texts(labels, templates=templates)
+        if text is not None:
+            text, = listed([text], "text")
+            found = texts.find(text, self.claver.tokenize)
+            texts = texts.beside([text] if found is None else [], self.claver.tokenize)
+            label = text if found is None else texts.names[found]
+        ranked = self.recognize(video, texts)
+        label = ranked[0].label if text is None else label
+        text = texts.main_text(texts.names.index(label))
         if text in against:
-            raise ValueError(f"nothing speaks for {text!r} and not for itself; take it out of against")
-        view = self.view(video)
-        tokens = tokenize([text], self.head.arch)
-        others = tokenize(against, self.head.arch) if against else None
-        found = relevance(self.model, view.clip, tokens, others)
+            raise ValueError(f"nothing speaks for {quoted(text)} and not for itself; take it out of against")
+        ranked = ranked[:top] + [entry for entry in ranked[top:] if entry.label == label]
+        view, tokens = self.view(video), self.claver.tokenize([text, *against])
+        with self._asked:
+            found = relevance(self.claver, view.clip, tokens[:1], tokens[1:] if against else None)
         return Explanation(
-            text=text, words=words_of(tokens[0], found.text[0], self.head.arch), against=tuple(against),
+            text=text, label=label, words=words_of(tokens[0], found.text[0], self.claver.arch), against=tuple(against),
             ranked=ranked, similarity=found.similarity.item(), frames=view.frames,
             frame_numbers=view.frame_numbers, frame_relevance=found.frames[0].cpu().numpy(),
             **{name: getattr(found, name)[0].cpu().numpy() for name in ("spatial", "temporal", "combined")})
@@ -182,74 +234,83 @@ class Recognizer:
         Raises:
             FileNotFoundError, claver_mm.datasets.UnreadableVideo, ValueError: As in ``recognize``.
         """
-        results, frame_numbers = _as_input(video, self._single_view), None
-        for step in self._single_view.transforms:
-            results = step(results)
-            frame_numbers = results.get("frame_inds", frame_numbers)
+        steps = self._pipelines["one"]
+        results, frame_numbers = opened(steps, as_input(video, steps))
         inputs = results["inputs"][:1]  # (1, 3, T, h, w)
         clip = self.model.data_preprocessor(pseudo_collate([dict(results, inputs=inputs)]))["inputs"][0]
         frames = inputs[0].permute(1, 2, 3, 0).numpy()
         return View(clip, frames, np.ravel(frame_numbers)[:len(frames)].tolist())
 
-    def _set_labels(self, labels: Labels | None, extra: list[str], templates: Sequence[str]) -> list[str]:
-        """Give the head its texts; the labels in their order."""
-        if labels is None:
-            names, tokens = self._own
-            if names is None:
-                raise ValueError("the config names no classes; give labels")
-            if not extra:
-                self.head.set_texts(tokens)
-                self.head.class_names = names
-                return names
-            self.head.set_texts(extra)
-            repeated = self.head.text_tokens.expand(-1, tokens.shape[1], -1)
-            self.head.set_texts(torch.cat([tokens, repeated]))
-        else:
-            names, texts = _texts(labels, templates)
-            self.head.set_texts(texts + [[text] * len(texts[0]) for text in extra])
-        return read_lines([*names, *extra], "labels")
+    def _each(self, answer: Callable[[Tensor], Tensor], videos: list[Video], views: str,
+              batch_size: int) -> Iterator[Tensor]:
+        """What ``answer`` makes of each video: ``(B, V, E) -> (B, n)``, on the CPU, one ``(n,)`` after the other."""
+        _check_positive(batch_size=batch_size)
+        if views not in VIEWS:
+            raise ValueError(f"unknown views={quoted(views)}; one of {', '.join(VIEWS)}")
+        steps = self._pipelines[views]
+        inputs = [as_input(one, steps) for one in videos]
+        with tqdm(total=len(inputs), unit="video", leave=False,
+                  disable=None if len(inputs) > 1 else True) as bar:  # None: shown on a terminal
+            for first in range(0, len(inputs), batch_size):
+                batch = pseudo_collate([opened(steps, one)[0] for one in inputs[first:first + batch_size]])
+                if views == "one":
+                    batch["inputs"] = [clips[:1] for clips in batch["inputs"]]
+                with self._asked, torch.no_grad():
+                    clips = self.model.data_preprocessor(batch, False)["inputs"]  # (B, V, 3, T, h, w)
+                    results = answer(self._video_features(clips)).float().cpu()
+                if not results.isfinite().all():
+                    raise ValueError(f"no numbers came out for {inputs[first]['filename']}; the model's weights are "
+                                     "not finite, or too large for its precision")
+                yield from results
+                bar.update(len(results))
+
+    def _video_features(self, clips: Tensor) -> Tensor:
+        """``(B, V, 3, T, h, w) -> (B, V, E)``, at most the config's ``max_testing_views`` at a time."""
+        flat = clips.flatten(0, 1)
+        at_once = (self.model.test_cfg or {}).get("max_testing_views") or len(flat)
+        features = torch.cat([self.claver.video_features(part) for part in flat.split(at_once)])
+        return features.unflatten(0, clips.shape[:2])
+
+    def _scores(self, video: Tensor, texts: Texts) -> Tensor:
+        """Probabilities of labels, mean over views: ``(B, V, E) -> (B, C)``."""
+        logits = self.claver.logits(video.flatten(0, 1), self.claver.kept_text_features(texts))
+        return class_scores(logits, self.claver.score).softmax(dim=-1).unflatten(0, video.shape[:2]).mean(dim=1)
 
 
-def _listed(texts: Sequence[str], name: str) -> list[str]:
-    """A list of texts; a single string, whose letters would pass for texts, is refused."""
-    if isinstance(texts, str):
-        raise ValueError(f"{name}={texts!r} is one string; give a list of texts")
-    return list(texts)
+def _check_positive(**numbers: int | None) -> None:
+    for name, value in numbers.items():
+        if value is not None and value < 1:
+            raise ValueError(f"{name} must be at least 1, got {value}")
 
 
-def _texts(labels: Labels, templates: Sequence[str]) -> tuple[list[str], list[list[str]]]:
-    if isinstance(labels, str | Path):
-        suffix = Path(labels).suffix.lower()
-        if suffix not in (*BANK_SUFFIXES, ".txt"):
-            raise ValueError(f"labels={str(labels)!r} is one string; give a list of names, or a file in .txt or "
-                             f"{', '.join(BANK_SUFFIXES)}")
-        labels = read_lines(labels, "labels") if suffix == ".txt" else read_bank(labels)
-    if isinstance(labels, Mapping):
-        labels = read_bank(labels)
-    if isinstance(labels, PromptBank):
-        names = list(labels.entries)
-        return names, [own + more for own, more in zip(class_texts(names, templates), labels.texts(names))]
-    names = read_lines(list(labels), "labels")
-    return names, class_texts(names, templates)
+def _check_trained(model: nn.Module, untrained: bool) -> None:
+    """Refuse, or warn of, weights that stay random without a checkpoint."""
+    parts = {"image tower": model.backbone, "temporal transformer": getattr(model, "neck", None),
+             "text tower": model.cls_head}
+    parts = {name: part for name, part in parts.items() if part is not None}
+    random = [name for name, part in parts.items()
+              if not getattr(part, "pretrained", None) and not (_loads(part) or _loads(model))]
+    if untrained or not random:
+        return
+    if len(random) < len(parts):
+        raise ValueError(f"no checkpoint: the {' and the '.join(random)} of this config would be random, and its "
+                         "scores would mean nothing; give the weights of a training, or ask for untrained=True")
+    warnings.warn("no checkpoint: all weights of this config are random, its scores mean nothing", UntrainedWarning,
+                  stacklevel=3)
 
 
-def _is_frame(x: object) -> bool:
-    """Whether a list that begins with this is one video, frame by frame."""
-    return getattr(x, "ndim", None) == 3 or hasattr(x, "convert")  # an array, or an image of Pillow
+def _loads(part: nn.Module) -> bool:
+    """Whether the host loads weights for a part."""
+    wanted = getattr(part, "init_cfg", None) or []
+    return any(entry.get("type") == "Pretrained" for entry in ([wanted] if isinstance(wanted, dict) else wanted))
 
 
-def _as_input(video: Video, steps: Compose) -> dict:
-    """What a pipeline takes."""
-    if isinstance(video, str | Path):
-        return dict(filename=str(video), label=-1, start_index=0, modality="RGB")
-    if isinstance(video, list | tuple):
-        shapes = {np.shape(frame) for frame in video}
-        if len(shapes) != 1:
-            raise ValueError(f"the frames of a video must have one shape, got {sorted(shapes)}")
-        video = np.stack([np.asarray(frame) for frame in video])
-    array = video.cpu().numpy() if isinstance(video, Tensor) else np.asarray(video)
-    if array.ndim != 4 or array.shape[-1] != 3 or array.dtype != np.uint8 or not array.size:
-        raise ValueError(f"a video in memory must be uint8 RGB frames (T, h, w, 3), got {array.dtype} {array.shape}")
-    if not any(isinstance(step, OpenVideo) for step in steps.transforms):
-        raise ValueError("frames in memory need a pipeline that begins with OpenVideo and DecodeFrames")
-    return dict(array=array, filename="frames in memory", label=-1, start_index=0, modality="RGB")
+def _init_quietly(model: nn.Module) -> None:
+    """``init_weights`` without the host's line for every single parameter."""
+    logger = MMLogger.get_current_instance()
+    level = logger.level
+    logger.setLevel(logging.WARNING)
+    try:
+        model.init_weights()
+    finally:
+        logger.setLevel(level)

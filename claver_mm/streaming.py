@@ -16,6 +16,9 @@ import torch
 from torch import Tensor, nn
 
 from .attention import attend_rows
+from .kept import versions
+from .language.texts import Labels, Texts
+from .model import CLAVER
 from .temporal import KroneckerTransformer
 
 POLICIES = ("error", "restart", "window")
@@ -51,7 +54,14 @@ class TemporalStream:
         self._caches: list[tuple[Tensor, Tensor]] | None = None
         self._window: deque[Tensor] = deque(maxlen=self.transformer.num_frames)
         self._shape: torch.Size | None = None
+        self._weights: tuple = ()
 
+    @property
+    def begins(self) -> bool:
+        """Whether the next frame is the first of a clip."""
+        return not self.length or (self.beyond == "restart" and self.length == self.transformer.num_frames)
+
+    @torch.inference_mode(False)  # what is kept of a frame could else not be used outside of that mode
     @torch.no_grad()
     def push(self, frame: Tensor) -> Tensor:
         """Add a frame.
@@ -65,36 +75,41 @@ class TemporalStream:
             where the transformer gives class tokens only.
 
         Raises:
-            ValueError: A frame of another shape than those before it, a transformer in training mode, or one frame too
-                many under ``beyond='error'``; the stream stays as it was.
+            ValueError: A frame of another shape than those before it or than the transformer takes, a transformer in
+                training mode or with other weights than at the clip's beginning, or one frame too many under
+                ``beyond='error'``; the stream stays as it was.
         """
-        if self.transformer.training:
+        model, T, D = self.transformer, self.transformer.num_frames, self.transformer.temporal_embedding.shape[-1]
+        if model.training:
             raise ValueError("the transformer is in training mode; call eval() before streaming")
+        if frame.ndim != 3 or frame.shape[-1] != D:
+            raise ValueError(f"a frame of shape {tuple(frame.shape)}; the transformer takes tokens (B, L, {D})")
         if self._shape is not None and frame.shape != self._shape:
             raise ValueError(f"a frame of shape {tuple(frame.shape)} after frames of {tuple(self._shape)}; "
                              "call reset() before a video of another size")
-        T = self.transformer.num_frames
         if self.length == T and self.beyond == "error":
             raise ValueError(f"the temporal embedding knows {T} frames and this would be one more; call reset(), or "
                              "choose beyond='restart' or 'window'")
-        if self.length == T and self.beyond == "restart":
-            self.reset()
-        self._shape = frame.shape
+        weights = versions(model.parameters())
+        t = 0 if self.begins else self.length
         if self.beyond == "window":
+            window = (*self._window, frame)[-T:]
+            x, length = model(torch.stack(window, dim=1)), len(window)
             self._window.append(frame)
-            self.length = len(self._window)
-            return self.transformer(torch.stack(tuple(self._window), dim=1))
-        x = self._step(frame)
-        self.length += 1
-        return x.unsqueeze(1)
+        else:
+            if t and weights != self._weights:
+                raise ValueError("the transformer's weights are not those of the clip's first frame; call reset()")
+            caches = self._caches or [self._empty_cache(frame) for _ in model.resblocks]
+            x, length = self._step(frame, t, caches).unsqueeze(1), t + 1
+            self._caches = caches
+        self.length, self._shape, self._weights = length, frame.shape, weights
+        return x
 
-    def _step(self, x: Tensor) -> Tensor:
-        """One frame through all blocks against the kept keys and values: ``(B, L, D) -> (B, L or 1, D)``."""
-        model, t, L = self.transformer, self.length, x.shape[1]
-        if self._caches is None:
-            self._caches = [self._empty_cache(x) for _ in model.resblocks]
+    def _step(self, x: Tensor, t: int, caches: list[tuple[Tensor, Tensor]]) -> Tensor:
+        """Frame ``t`` through all blocks against the kept keys and values: ``(B, L, D) -> (B, L or 1, D)``."""
+        model, L = self.transformer, x.shape[1]
         x = x + model.temporal_embedding[:, t:t + 1]
-        for block, (keys, values) in zip(model.resblocks, self._caches):
+        for block, (keys, values) in zip(model.resblocks, caches):
             q, k, v = block.attn.queries_keys_values(block.ln_1(x))
             past, end = t * L, (t + 1) * L
             keys[:, :, past:end], values[:, :, past:end] = k, v
@@ -123,56 +138,78 @@ class StreamOutput(NamedTuple):
     video_features: Tensor
     """Mean over the frames of the clip so far, ``(B, E)``."""
     logits: Tensor | None
-    """``(B, M, C)`` against the texts of the head; None where it has none."""
+    """``(B, M, C)`` against the texts; None where there are none."""
 
 
 class VideoStream:
-    """A whole CLAVER recogniser fed frame by frame: image encoder, temporal transformer, embedding, texts.
+    """A whole CLAVER fed frame by frame: image encoder, temporal transformer, embedding, texts.
 
     Args:
-        model: A recogniser with a ``CLIPBackbone``, a ``TemporalNeck`` and a ``ContrastiveTextHead``, in evaluation
-            mode.
+        model: A ``CLAVER`` with a temporal transformer as wide as its image tower, or a recogniser that has one, in
+            evaluation mode.
         beyond: Policy after the frames that the temporal embedding knows, see ``TemporalStream``.
+        texts: What frames are scored against: a value (``CLAVER.texts``, ``Recognizer.texts``), or labels of which one
+            is made. None for the texts that the recogniser has when a frame comes, if it has some.
 
-    After ``t`` frames of a clip the frame features are those of ``model.extract_feat`` on the clip for the frames so
-    far, whatever follows; the window's are those of the frames in the window as a clip of their own. Texts are encoded
-    with the first frame: call ``reset`` after giving the head others.
+    After ``t`` frames of a clip the frame features are those of the clip for the frames so far, whatever follows; the
+    window's are those of the frames in the window as a clip of their own. Many streams may share one model. Text
+    features follow the weights: all their bits are looked at with the first frame of each clip, and between two whether
+    they were written to, which does not see writes through ``.data``.
+
+    Raises:
+        ValueError: A model of other parts or in training mode, or an unknown policy.
     """
 
-    def __init__(self, model: nn.Module, beyond: str = "error") -> None:
-        if model.training:
+    def __init__(self, model: nn.Module, beyond: str = "error", texts: Texts | Labels | None = None) -> None:
+        self.model = CLAVER.of(model)
+        if self.model.training:
             raise ValueError("the recogniser is in training mode; call eval() before streaming")
-        if getattr(model, "neck", None) is None or len(model.neck.project):
+        if self.model.temporal is None or len(self.model.project):
             raise ValueError("streaming needs a temporal neck as wide as the backbone")
-        self.model = model
-        self.temporal = TemporalStream(model.neck.transformer, beyond)
+        if self.model.pool == "mean" and self.model.temporal.class_tokens_only:
+            raise ValueError("pool='mean' reads all tokens; set class_tokens_only=False on the neck")
+        self.temporal = TemporalStream(self.model.temporal, beyond)
+        self.texts = None if texts is None else self.model.texts(texts)
         self.reset()
 
     def reset(self) -> None:
         """Forget all frames: the next one begins a clip."""
         self.temporal.reset()
         self._sum: Tensor | None = None
-        self._text: Tensor | None = None
+        self._text: tuple[Texts, tuple, Tensor] | None = None
+        self._weights: tuple = ()
 
+    @torch.inference_mode(False)
     @torch.no_grad()
     def push(self, frame: Tensor) -> StreamOutput:
         """Add a normalised frame ``(B, 3, h, w)``.
 
         Raises:
-            ValueError: A frame of another size, or one too many under ``beyond='error'``; the stream stays as it was.
+            ValueError: A frame of another size, other weights than at the clip's beginning, or one frame too many under
+                ``beyond='error'``; the stream stays as it was.
         """
         if frame.ndim != 4:
             raise ValueError(f"expected one frame (B, 3, h, w), got shape {tuple(frame.shape)}")
-        tokens = self.model.backbone(frame.unsqueeze(2))[:, 0]  # (B, L, D)
-        head = self.model.cls_head
-        features = head.frame_features(self.temporal.push(tokens))
+        model, weights = self.model, versions(self.model.visual.parameters())
+        if not self.temporal.begins and weights != self._weights:
+            raise ValueError("the image tower's weights are not those of the clip's first frame; call reset()")
+        text = self._text_features()
+        features = model.read(self.temporal.push(model.image_tokens(frame.unsqueeze(2))[:, 0]))
+        self._weights = weights
         if self.temporal.beyond == "window":
             video = features.mean(dim=1)
         else:
             first = self.temporal.length == 1
             self._sum = features[:, 0] if first else self._sum + features[:, 0]
             video = self._sum / self.temporal.length
-        if self._text is None and head.text_tokens is not None:
-            self._text = head.text_features()
-        logits = None if self._text is None else head.logits(video, self._text)
-        return StreamOutput(features, video, logits)
+        return StreamOutput(features, video, None if text is None else model.logits(video, text))
+
+    def _text_features(self) -> Tensor | None:
+        """``(C, M, E)`` of the texts at hand, None where there are none."""
+        texts = self.model.own_texts if self.texts is None else self.texts
+        if texts is None:
+            return None
+        state = self.model.clip.text_versions(), torch.is_autocast_enabled(self.model.device.type)
+        if self.temporal.begins or self._text is None or self._text[0] is not texts or self._text[1] != state:
+            self._text = texts, state, self.model.kept_text_features(texts)
+        return self._text[2]

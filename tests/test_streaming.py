@@ -4,6 +4,7 @@ import torch
 from mmaction.registry import MODELS
 from toy import TINY
 
+from claver_mm import CLAVER, create_model
 from claver_mm.attention import PATTERNS
 from claver_mm.streaming import TemporalStream, VideoStream
 from claver_mm.temporal import KroneckerTransformer
@@ -55,11 +56,10 @@ def test_a_sliding_window_gives_the_features_of_its_clip(pattern):
 
 
 def test_a_sliding_window_encodes_every_frame_once(monkeypatch):
-    model = recogniser()
+    stream = VideoStream(recogniser(), beyond="window")
     seen = []
-    encode = model.backbone.forward
-    monkeypatch.setattr(model.backbone, "forward", lambda x: seen.append(x.shape[2]) or encode(x))
-    stream = VideoStream(model, beyond="window")
+    encode = stream.model.image_tokens
+    monkeypatch.setattr(stream.model, "image_tokens", lambda x: seen.append(x.shape[2]) or encode(x))
     for _ in range(9):
         stream.push(torch.randn(1, 3, 32, 32))
     assert seen == [1] * 9
@@ -128,3 +128,70 @@ def test_a_frame_of_another_size_is_refused_and_the_stream_goes_on():
         stream.push(torch.zeros(1, 5, 8))
     stream.push(torch.zeros(1, 3, 8))
     assert stream.length == 2
+
+
+def test_a_stream_scores_against_the_texts_of_the_head_at_hand():
+    """It kept the texts of its first frame for ever, through ``set_texts``, restarts and changed weights."""
+    model = recogniser(num_frames=3)
+    stream = VideoStream(model, beyond="restart")
+    frame = torch.randn(1, 3, 32, 32)
+    assert stream.push(frame).logits.shape == (1, 12, 2)
+    model.cls_head.set_texts([["a cat"], ["a dog"], ["a horse"]])
+    before = stream.push(frame)
+    assert before.logits.shape == (1, 1, 3)
+    with torch.no_grad():
+        model.cls_head.clip.text.ln_final.weight.mul_(torch.rand(32))
+        after = stream.push(frame)
+        assert torch.allclose(after.logits, CLAVER.of(model).logits(after.video_features,
+                                                                    model.cls_head.text_features()))
+
+
+def test_streams_have_texts_of_their_own():
+    model = recogniser(num_frames=3)
+    one, two = VideoStream(model, texts=["a cat", "a dog", "a fish"]), VideoStream(model)
+    frame = torch.randn(1, 3, 32, 32)
+    assert one.push(frame).logits.shape == (1, 12, 3) and two.push(frame).logits.shape == (1, 12, 2)
+    assert VideoStream(create_model(TINY, pattern="kmct", depth=1)).push(frame).logits is None
+    with pytest.raises(ValueError, match="'Cat' and 'cat' are one to the model"):
+        VideoStream(model, texts=["Cat", "cat"])
+
+
+@pytest.mark.parametrize("beyond", ["restart", "window"])
+def test_a_wrong_first_frame_leaves_no_trace(beyond):
+    """The frames after it were refused for not having its shape, or had it in their window."""
+    transformer = KroneckerTransformer(8, 2, 2, 4, "kmct").eval()
+    stream, fresh = TemporalStream(transformer, beyond), TemporalStream(transformer, beyond)
+    for wrong in (torch.zeros(1, 3, 7), torch.zeros(3, 8), torch.zeros(1, 3, 8, dtype=torch.float64)):
+        with pytest.raises((ValueError, RuntimeError)):
+            stream.push(wrong)
+    frame = torch.randn(1, 3, 8)
+    assert torch.equal(stream.push(frame), fresh.push(frame))
+
+
+def test_weights_that_change_within_a_clip_are_noticed():
+    stream = TemporalStream(KroneckerTransformer(8, 2, 2, 4, "kmct").eval(), "restart")
+    stream.push(torch.zeros(1, 3, 8))
+    stream.transformer.load_state_dict(KroneckerTransformer(8, 2, 2, 4, "kmct").state_dict())
+    with pytest.raises(ValueError, match="not those of the clip's first frame; call reset"):
+        stream.push(torch.zeros(1, 3, 8))
+    stream.reset()
+    stream.push(torch.zeros(1, 3, 8))
+    stream, frame = VideoStream(recogniser("kmt"), "window"), torch.randn(1, 3, 32, 32)
+    stream.push(frame)
+    with torch.no_grad():
+        stream.model.visual.conv1.weight.mul_(2)
+    with pytest.raises(ValueError, match="the image tower's weights are not those"):
+        stream.push(frame)
+
+
+def test_a_stream_begun_in_inference_mode_goes_on_outside_and_its_texts_can_be_trained():
+    """Keys and values of inference mode cannot be written to outside of it, nor features be trained with."""
+    model = recogniser(num_frames=2)
+    stream, frames = VideoStream(model), torch.randn(1, 3, 2, 32, 32)
+    with torch.inference_mode():
+        stream.push(frames[:, :, 0])
+        kept = model.cls_head.text_features()
+    assert torch.allclose(stream.push(frames[:, :, 1]).video_features, offline(model, frames)[0].mean(1), atol=1e-5)
+    video = torch.randn(2, 32, requires_grad=True)
+    model.cls_head.logits(video, kept).sum().backward()
+    assert video.grad is not None

@@ -1,17 +1,20 @@
 """Results of the studies as Markdown tables and as charts that suit a paper's column (3.4 in) or page (6.9 in).
 
-What they take are the records that ``tools/analyze.py`` writes as JSON. Pure: imports nothing of ``mm*``.
+What they take are the records of ``studies.py``, also as read from JSON. Pure: imports nothing of ``mm*``.
 Letters: ``T`` frames of a clip, ``S`` its tokens.
 """
 from __future__ import annotations
 
 import math
 import statistics
+from collections.abc import Sequence
 from itertools import cycle, groupby
 
 import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
+
+from .studies import OrderRecord, RankRecord, ShufflingRecord
 
 COLOURS = ("#0072B2", "#E69F00", "#000000", "#D55E00", "#009E73", "#CC79A7", "#56B4E9")  # Okabe and Ito
 MARKERS = "osD^vP*X"
@@ -20,7 +23,7 @@ STYLE = {"font.size": 8, "axes.titlesize": 8, "figure.titlesize": 8, "axes.spine
          "axes.spines.right": False}
 
 
-def tabulate_shuffling(record: dict) -> str:
+def tabulate_shuffling(record: ShufflingRecord) -> str:
     """Accuracy and similarity, and what shuffling changes, with the standard error of the mean over videos."""
     lines = [f"| {record['pattern']}, {record['videos']} videos | accuracy | change | similarity | change |",
              "|---|---|---|---|---|"]
@@ -36,7 +39,7 @@ def tabulate_shuffling(record: dict) -> str:
 
 
 @matplotlib.rc_context(STYLE)
-def draw_shuffling(record: dict) -> Figure:
+def draw_shuffling(record: ShufflingRecord) -> Figure:
     """Accuracy and similarity, as they are and with tokens shuffled."""
     figure = Figure(figsize=(3.4, 1.9), layout="constrained")
     names = [row["shuffling"] for row in record["rows"]]
@@ -50,7 +53,7 @@ def draw_shuffling(record: dict) -> Figure:
     return figure
 
 
-def tabulate_order(record: dict) -> str:
+def tabulate_order(record: OrderRecord) -> str:
     """All videos, then the classes whose answers change least."""
     columns = {"accuracy": "right answer", "changed": "another answer backwards",
                "to_partner": "the partner of the answer", "right_backwards": "the partner of the true class"}
@@ -66,7 +69,7 @@ def tabulate_order(record: dict) -> str:
 
 
 @matplotlib.rc_context(STYLE)
-def draw_order(record: dict) -> Figure:
+def draw_order(record: OrderRecord) -> Figure:
     """How often the answer changes, by class, least often on top."""
     rows, series = record["classes"][:CLASSES_SHOWN], dict(changed="another answer", to_partner="the partner's")
     series = {key: label for key, label in series.items() if key in record}
@@ -83,7 +86,7 @@ def draw_order(record: dict) -> Figure:
     return figure
 
 
-def by_layer(record: dict) -> list[dict]:
+def by_layer(record: RankRecord) -> list[dict]:
     """Mean over heads of what is a mean over clips; of conditions the median over heads."""
     rows = []
     for (frames, layer), heads in groupby(record["rows"], key=lambda row: (row["frames"], row["layer"])):
@@ -96,7 +99,7 @@ def by_layer(record: dict) -> list[dict]:
     return rows
 
 
-def tabulate_rank(record: dict) -> str:
+def tabulate_rank(record: RankRecord) -> str:
     """One row for each number of frames and each layer."""
     lines = [f"| {record['pattern']}, {record['videos']} videos: T | layer | tokens S | rank / S | of full rank "
              "| float32: rank / S | of full rank | median condition |", "|---|---|---|---|---|---|---|---|"]
@@ -108,7 +111,7 @@ def tabulate_rank(record: dict) -> str:
 
 
 @matplotlib.rc_context(STYLE)
-def draw_rank(records: list[dict]) -> Figure:
+def draw_rank(records: Sequence[RankRecord]) -> Figure:
     """Rank and condition against ``T``, a colour for each record and a marker for each layer."""
     figure = Figure(figsize=(6.9, 2.5), layout="constrained")
     left, right = figure.subplots(1, 2)

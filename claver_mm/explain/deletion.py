@@ -8,6 +8,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from ..model import CLAVER
+
 
 @torch.no_grad()
 def deletion_drops(model: nn.Module, clips: Tensor, tokens: Tensor, relevance: Tensor, share: float = 0.2,
@@ -26,13 +28,11 @@ def deletion_drops(model: nn.Module, clips: Tensor, tokens: Tensor, relevance: T
     Returns:
         Similarity with all patches less that without the chosen ones, ``(B,)`` each.
     """
-    text = model.cls_head.clip.text_features(tokens)
+    model = CLAVER.of(model)
+    text = model.text_features(tokens)
 
     def similarity(clips: Tensor) -> Tensor:
-        features = model.backbone(clips)
-        if getattr(model, "neck", None) is not None:
-            features = model.neck(features)[0]
-        return (model.cls_head.video_features(features) * text).sum(dim=-1)
+        return (model.video_features(clips) * text).sum(dim=-1)
 
     before = similarity(clips)
     random = [before - similarity(remove_patches(clips, torch.rand(relevance.shape, generator=generator), share))

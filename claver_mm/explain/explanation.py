@@ -41,6 +41,8 @@ class Explanation:
     """Relevance of patches through both, ``(T, h, w)``."""
     frame_relevance: np.ndarray
     """Relevance of whole frames in the temporal transformer, ``(T,)``."""
+    label: str | None = None
+    """The label in ``ranked`` that the text stands for; None where it is the text itself."""
 
     def save(self, path: str | Path, **how) -> None:
         """Write what the suffix says: a picture, a film, or a page that needs nothing beside it.

@@ -97,8 +97,9 @@ def write_page(explanation: Explanation, path: str | Path) -> None:
     if whole:  # of a temporal transformer
         shares = "".join(f"<td>{100 * value / whole:.0f} %</td>" for value in explanation.frame_relevance)
         strip.append(f'<tr class="note"><th>frame\'s share</th>{shares}</tr>')
+    own = explanation.label or explanation.text
     labels = "".join(
-        f'<tr{" class=own" * (label == explanation.text)}><th>{html.escape(label)}</th><td class="share">'
+        f'<tr{" class=own" * (label == own)}><th>{html.escape(label)}</th><td class="share">'
         f'<span class="bar" style="width:{75 * score:.2f}%"></span> {100 * score:.1f} %</td></tr>'
         for label, score in explanation.ranked)
     player = "".join(f'<figure><img data-row="{number}" alt="{name}"><figcaption>{name}</figcaption></figure>'

@@ -153,7 +153,7 @@ def draw_ranking(explanation: Explanation, figure: Figure, bottom: float = 0) ->
     letters = int(0.36 * width / 0.063)
     labels = [label for label, _ in explanation.ranked]
     scores = [100 * score for _, score in explanation.ranked]
-    own = [label == explanation.text for label in labels]
+    own = [label == (explanation.label or explanation.text) for label in labels]
     axis.barh(range(len(labels)), scores, 0.7, color=["#D55E00" if mine else "0.6" for mine in own])
     for row, score in enumerate(scores):
         axis.text(score + 1, row, f"{score:.1f} %", fontsize=6, va="center")

@@ -12,19 +12,24 @@ temporal transformer, the end-of-text token after the text tower.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 from ..language.encoder import allow_short_texts, text_lengths
-from ..temporal import KroneckerTransformer
+from ..model import CLAVER
 from .attention import AttentionCall, record_attention
+from .twin import twin_of
 
 
 @dataclass
 class Relevance:
-    """Relevance of ``B`` video-text pairs: no unit, none below zero, comparable within one map."""
+    """Relevance of ``B`` video-text pairs: no unit, none below zero, comparable within one map.
+
+    In float32, or the dtype of the clips where that is wider, whatever the model computes in.
+    """
 
     similarity: Tensor
     """Cosine of video and text, ``(B,)``."""
@@ -46,8 +51,8 @@ def relevance(model: nn.Module, clips: Tensor, tokens: Tensor, against: Tensor |
     """Relevance of words and tokens for video-text pairs.
 
     Args:
-        model: A recogniser with a ``CLIPBackbone``, a ``TemporalNeck`` or none, and a ``ContrastiveTextHead``, in
-            evaluation mode. Its parameters, their gradients and its outputs stay as they are.
+        model: A ``CLAVER``, or a recogniser that has one, in evaluation mode, in any dtype, compiled or not. Nothing of
+            it is changed, and other threads may use it.
         clips: Normalised, ``(B, 3, T, h, w)``.
         tokens: Token ids of the text of each clip, ``(B, context)``.
         against: Token ids of other texts ``(N, context)``. With them the score is the log-odds of the text among
@@ -56,35 +61,51 @@ def relevance(model: nn.Module, clips: Tensor, tokens: Tensor, against: Tensor |
     Raises:
         ValueError: A model of other parts, in training mode, or tensors that do not fit.
     """
-    backbone, transformer, head = _parts(model)
-    if clips.ndim != 5 or tokens.ndim != 2 or len(clips) != len(tokens):
+    model = CLAVER.of(model)
+    if model.training:
+        raise ValueError("the recogniser is in training mode; call eval() first")
+    if clips.ndim != 5 or tokens.ndim != 2 or len(clips) != len(tokens) or not len(clips):
         raise ValueError(f"expected clips (B, 3, T, h, w) and one text for each, (B, context), got "
                          f"{tuple(clips.shape)} and {tuple(tokens.shape)}")
-    tower, trunk = head.clip.text, backbone.visual
-    with torch.inference_mode(False), torch.enable_grad():
+    with torch.inference_mode(False), _uncached_autocast(clips.device.type):
+        return _relevance(twin_of(model), clips.detach().clone(), tokens.to(clips.device, copy=True), against)
+
+
+def _relevance(model: CLAVER, clips: Tensor, tokens: Tensor, against: Tensor | None) -> Relevance:
+    tower, trunk = model.clip.text, model.visual
+    with torch.enable_grad():
         with record_attention(_layers(trunk)) as spatial_calls, record_attention(
-                _layers(transformer)) as temporal_calls:
-            features = backbone(clips.detach().clone().requires_grad_())  # frozen towers need gradients as well
-            read = features if transformer is None else model.neck(features)[0]
-            video = head.video_features(read)
-        tokens = tokens.to(clips.device)
+                _layers(model.temporal)) as temporal_calls:
+            features = model.image_tokens(clips.requires_grad_())  # frozen towers need gradients as well
+            video = model.read(model.mix(features)).mean(dim=1)
         lengths = text_lengths(tower, tokens.cpu()).to(clips.device)
         text, text_calls = _encode(tower, tokens[:, :lengths.max()])
         similarity = (video * nn.functional.normalize(text, dim=-1)).sum(dim=-1)
-        score = similarity if against is None else _log_odds(head, video, similarity, against)
+        score = similarity if against is None else _log_odds(model, video, similarity, against)
         groups = (spatial_calls, temporal_calls, text_calls)
         gradients = iter(torch.autograd.grad(score.sum(), [call.output for calls in groups for call in calls]))
         spatial_gradients, temporal_gradients, text_gradients = ([next(gradients) for _ in calls] for calls in groups)
 
-    start = _read_tokens(features.shape[:3], head.pool, clips)
-    after = _temporal_relevance(start, temporal_calls, temporal_gradients)
-    both = torch.stack([start, after], dim=2)  # (B, T, 2, L): through the image tower in one go
-    spatial, combined = _roll_back(spatial_calls, spatial_gradients, both.flatten(0, 1)).view_as(both).unbind(2)
-    maps = [(x - start)[:, :, 1:].unflatten(2, trunk.grid_size) for x in (spatial, after, combined)]
-    end = nn.functional.one_hot(lengths - 1, lengths.max()).to(clips.dtype)
-    words = _roll_back(text_calls, text_gradients, end.unsqueeze(1)).squeeze(1) * (end == 0)
-    words = nn.functional.pad(words, (0, tokens.shape[1] - words.shape[1]))
-    return Relevance(similarity.detach(), score.detach(), words, *maps, (after - start).sum(dim=2))
+    with torch.no_grad():
+        like = clips.new_empty(0, dtype=torch.promote_types(clips.dtype, torch.float32))
+        start = _read_tokens(features.shape[:3], model.pool, like)
+        after = _temporal_relevance(start, temporal_calls, temporal_gradients)
+        both = torch.stack([start, after], dim=2)  # (B, T, 2, L): through the image tower in one go
+        spatial, combined = _roll_back(spatial_calls, spatial_gradients, both.flatten(0, 1)).view_as(both).unbind(2)
+        maps = [(x - start)[:, :, 1:].unflatten(2, trunk.grid_size) for x in (spatial, after, combined)]
+        end = nn.functional.one_hot(lengths - 1, lengths.max()).to(like)
+        words = _roll_back(text_calls, text_gradients, end.unsqueeze(1)).squeeze(1) * (end == 0)
+        words = nn.functional.pad(words, (0, tokens.shape[1] - words.shape[1]))
+        return Relevance(similarity.detach().to(like), score.detach().to(like), words, *maps,
+                         (after - start).sum(dim=2))
+
+
+def _uncached_autocast(device: str) -> AbstractContextManager:
+    """Autocast as it is, without the weights that it has kept cast: those of inference mode cannot be differentiated
+    through."""
+    if not torch.amp.is_autocast_available(device):
+        return nullcontext()
+    return torch.autocast(device, torch.get_autocast_dtype(device), torch.is_autocast_enabled(device), False)
 
 
 def _roll_back(calls: Sequence[AttentionCall], gradients: Sequence[Tensor], relevance: Tensor) -> Tensor:
@@ -92,7 +113,7 @@ def _roll_back(calls: Sequence[AttentionCall], gradients: Sequence[Tensor], rele
     for call, gradient in zip(reversed(calls), reversed(gradients)):
         received = torch.zeros_like(relevance)
         for rows, A, dA in call.weights(gradient):
-            cam = (A * dA).clamp_(min=0).mean(dim=1).to(relevance.dtype)  # (B, r, S)
+            cam = (A * dA).clamp_(min=0).mean(dim=1)  # (B, r, S)
             received += relevance[:, :, rows] @ cam
         relevance = relevance + received
     return relevance
@@ -129,11 +150,11 @@ def _encode(tower: nn.Module, tokens: Tensor) -> tuple[Tensor, list[AttentionCal
         handle.remove()
 
 
-def _log_odds(head: nn.Module, video: Tensor, similarity: Tensor, against: Tensor) -> Tensor:
+def _log_odds(model: CLAVER, video: Tensor, similarity: Tensor, against: Tensor) -> Tensor:
     """``log p - log (1 - p)`` of a text among itself and others, which does not level off where ``p`` nears one."""
     with torch.no_grad():
-        others = head.clip.text_features(against)
-    scale = head.clip.logit_scale.exp()
+        others = model.clip.text_features(against).clone()  # features kept by the tower may be of inference mode
+    scale = model.clip.logit_scale.exp()
     return scale * similarity - (scale * video @ others.T).logsumexp(dim=-1)
 
 
@@ -142,16 +163,3 @@ def _layers(tower: nn.Module | None) -> list[nn.Module]:
     blocks = getattr(getattr(tower, "transformer", tower), "resblocks", ())
     return [block.attn for block in blocks]
 
-
-def _parts(model: nn.Module) -> tuple[nn.Module, nn.Module | None, nn.Module]:
-    backbone, head = getattr(model, "backbone", None), getattr(model, "cls_head", None)
-    if not hasattr(backbone, "visual") or not hasattr(head, "clip"):
-        raise ValueError("relevance needs a recogniser with a CLIPBackbone and a ContrastiveTextHead, got "
-                         f"{type(backbone).__name__} and {type(head).__name__}")
-    if model.training:
-        raise ValueError("the recogniser is in training mode; call eval() first")
-    neck = getattr(model, "neck", None)
-    transformer = getattr(neck, "transformer", None)
-    if neck is not None and not isinstance(transformer, KroneckerTransformer):
-        raise ValueError(f"relevance needs a recogniser with a TemporalNeck or no neck, got {type(neck).__name__}")
-    return backbone, transformer, head

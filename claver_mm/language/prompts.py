@@ -7,6 +7,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from ..files import read_text
+from ..messages import quoted
+
 ACTION_TEMPLATES = (
     "{}",
     "a video of {}.",
@@ -33,42 +36,46 @@ def readable(name: str) -> str:
 
 
 def read_lines(source: str | Path | Sequence[str], what: str) -> list[str]:
-    """Entries of a text file, one a line, or of a list.
+    """Entries of a text file, one a line, or of a list, without the white space around them.
+
+    Blank lines of a file are no entries: entry ``n`` of a class list is its ``n``-th name, wherever blank lines stand.
 
     Raises:
         FileNotFoundError: The file does not exist.
-        ValueError: No entry, an empty one (the line is named), one that stands twice, or a file that is not UTF-8.
+        ValueError: No entry, one of a list that is empty or no text, one that stands twice, or a file that is not
+            UTF-8; the line or entry is named.
     """
     if isinstance(source, str | Path):
-        path = Path(source)
-        if not path.is_file():
-            raise FileNotFoundError(f"no file of {what} at {path}")
-        try:
-            entries, where = path.read_text(encoding="utf-8-sig").splitlines(), f"{path}, line "
-        except UnicodeDecodeError as error:
-            raise ValueError(f"{path} is no text in UTF-8: {error}") from error
+        where = f"{source}, line "
+        lines = read_text(source, f"file of {what}").splitlines()
+        numbered = [(number, line.strip()) for number, line in enumerate(lines, start=1) if line.strip()]
     else:
-        entries, where = source, f"{what}, entry "
-    entries = [entry.strip() for entry in entries]
-    if not entries:
-        raise ValueError(f"no {what} in {source!r}")
+        where, numbered = f"{what}, entry ", []
+        for number, entry in enumerate(source, start=1):
+            if not isinstance(entry, str):
+                raise ValueError(f"{where}{number}: {quoted(entry)} is a {type(entry).__name__}, not a text")
+            if not entry.strip():
+                raise ValueError(f"{where}{number}: empty")
+            numbered.append((number, entry.strip()))
+    if not numbered:
+        raise ValueError(f"no {what} in {quoted(source)}")
     seen: dict[str, int] = {}
-    for number, entry in enumerate(entries, start=1):
-        if not entry:
-            raise ValueError(f"{where}{number}: empty")
+    for number, entry in numbered:
         if entry in seen:
-            raise ValueError(f"{where}{number}: {entry!r} stands in line {seen[entry]} already")
+            raise ValueError(f"{where}{number}: {quoted(entry)} stands in line {seen[entry]} already")
         seen[entry] = number
-    return entries
+    return [entry for _, entry in numbered]
 
 
 def class_texts(classes: Sequence[str], templates: Sequence[str] = ACTION_TEMPLATES) -> list[list[str]]:
     """The ``M`` texts of each of ``C`` classes, as ``C`` lists of ``M``.
 
     Raises:
-        ValueError: A template without exactly one ``{}``.
+        ValueError: One string in place of a list, or a template without exactly one ``{}``.
     """
+    if isinstance(templates, str):
+        raise ValueError(f"templates={quoted(templates)} is one string; give a list of templates")
     for template in templates:
-        if template.count("{}") != 1:
-            raise ValueError(f"template {template!r} must hold '{{}}' exactly once, where the class name goes")
+        if not isinstance(template, str) or template.count("{}") != 1:
+            raise ValueError(f"template {quoted(template)} must hold '{{}}' exactly once, where the class name goes")
     return [[template.replace("{}", readable(name)) for template in templates] for name in classes]

@@ -5,7 +5,7 @@ from mmaction.registry import MODELS
 from mmengine.model import BaseModule
 from torch import Tensor
 
-from ..clip import Arch, build_image_trunk, image_tokens
+from ..clip import Arch, build_image_trunk, clip_tokens
 from ..weights import (
     WeightsDoNotFit,
     image_trunk_weights,
@@ -58,16 +58,13 @@ class CLIPBackbone(BaseModule):
 
     def forward(self, frames: Tensor) -> Tensor:
         """``(B, 3, T, h, w) -> (B, T, L, D)``."""
-        if frames.ndim != 5:
-            raise ValueError(f"expected clips (B, 3, T, h, w), got shape {tuple(frames.shape)}; "
-                             "use FormatShape and data_preprocessor with 'NCTHW'")
-        B, _, T = frames.shape[:3]
-        return image_tokens(self.visual, frames.transpose(1, 2).flatten(0, 1)).unflatten(0, (B, T))
+        return clip_tokens(self.visual, frames)
 
 
 def _refuse_foreign_weights(module: CLIPBackbone, state_dict: dict, prefix: str, *_) -> None:
     """Load hook: a checkpoint without a single weight of the tower is of another model, and ``init_recognizer`` would
     go on with random ones."""
     if not any(key.startswith(prefix) for key in state_dict):
-        raise WeightsDoNotFit(f"no weight of the image tower ({prefix}*) in this checkpoint; "
-                              "tools/convert_checkpoint.py converts those of the published code")
+        raise WeightsDoNotFit(f"no weight of the image tower ({prefix}*) in this checkpoint. CLIP's own weights have "
+                              "no temporal part: give them to backbone and head as pretrained=... and train. "
+                              "Checkpoints of the published CLAVER code are converted by claver convert")

@@ -6,7 +6,7 @@ from mmengine.model import BaseModule
 from torch import Tensor, nn
 
 from ..clip import Arch, activation, vision_depth, vision_heads, vision_width
-from ..temporal import KroneckerTransformer, QuickGELU
+from ..temporal import KroneckerTransformer, QuickGELU, mix, number_of_blocks, projections
 from ..weights import refuse_other_sizes
 
 ACTIVATIONS = {"gelu": nn.GELU, "quick_gelu": QuickGELU}
@@ -63,11 +63,7 @@ class TemporalNeck(BaseModule):
         self.in_channels = in_channels
         self.layout = layout
         width = in_channels if embed_dims is None else embed_dims
-        self.project = nn.ModuleList()
-        if width != in_channels:
-            self.project = nn.ModuleList([nn.Linear(in_channels, width), nn.Linear(width, in_channels)])
-            nn.init.zeros_(self.project[1].weight)
-            nn.init.zeros_(self.project[1].bias)
+        self.project = projections(in_channels, width)
         act_layer = ACTIVATIONS[act] if act else activation(arch) if arch is not None else nn.GELU
         self.transformer = KroneckerTransformer(
             width, max(width // 64, 1) if num_heads is None else num_heads, number_of_blocks(depth, backbone_depth),
@@ -95,11 +91,7 @@ class TemporalNeck(BaseModule):
 
     def _mix(self, tokens: Tensor) -> Tensor:
         """``(B, T, L, C) -> (B, T, L, C)``, or ``(B, T, 1, C)`` with ``class_tokens_only``."""
-        if not len(self.project):
-            return self.transformer(tokens)
-        down, up = self.project
-        mixed = up(self.transformer(down(tokens)))
-        return tokens[:, :, :mixed.shape[2]] + mixed
+        return mix(tokens, self.transformer, self.project)
 
     def _layout_of(self, x: Tensor) -> str:
         C = self.in_channels
@@ -136,17 +128,3 @@ def _with_pattern(pattern: str, name: str, kwargs: dict) -> dict:
     if kwargs.get("pattern", pattern) != pattern:
         raise ValueError(f"{name} has the pattern {pattern!r}; use TemporalNeck for pattern={kwargs['pattern']!r}")
     return dict(kwargs, pattern=pattern)
-
-
-def number_of_blocks(depth: int | float, backbone_depth: int | None) -> int:
-    """Depth as given, or as a share of the backbone's: ``(1/3, 12) -> 4``."""
-    if isinstance(depth, bool) or not isinstance(depth, int | float) or depth <= 0:
-        raise ValueError(f"depth must be a number of blocks or a share of the backbone's in (0, 1], got {depth!r}")
-    if isinstance(depth, int):
-        return depth
-    if depth > 1:
-        raise ValueError(f"depth={depth} is a float and so a share of the backbone's, which cannot exceed 1; "
-                         f"write {round(depth)} for a number of blocks")
-    if backbone_depth is None:
-        raise ValueError(f"depth={depth} is a share of the backbone's depth: give backbone_depth, or depth as a number")
-    return max(round(depth * backbone_depth), 1)

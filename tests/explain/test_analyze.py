@@ -1,5 +1,4 @@
-"""tools/analyze.py and tools/draw_masks.py on a toy model."""
-import importlib.util
+"""The studies and the masks on a toy model, as claver analyze and claver masks give them."""
 import json
 import re
 
@@ -7,22 +6,22 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from claver_mm_cli import MISTAKE, main
 from mmaction.registry import MODELS
-from toy import ROOT, toy_config
+from toy import toy_config
 
 from claver_mm import Recognizer
 from claver_mm.attention import PATTERNS, may_see
+from claver_mm.explain.masks import FORMULAS, model_attention
 from claver_mm.explain.rank import attention_matrices
 
 
-def tool(name):
-    spec = importlib.util.spec_from_file_location(f"tool_{name}", ROOT / "tools" / f"{name}.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def analyze(*arguments):
+    return main(["analyze", *map(str, arguments)])
 
 
-analyze, draw_masks = tool("analyze"), tool("draw_masks")
+def draw(*arguments):
+    return main(["masks", *map(str, arguments)])
 
 
 def saved(folder, motion_videos, **changes):
@@ -54,7 +53,7 @@ def result(path):
 
 
 def run(tmp_path, study, model, *options):
-    assert analyze.main([study, *model, "--out", str(tmp_path), "--device", "cpu", *map(str, options)]) == 0
+    assert analyze(study, *model, "--out", tmp_path, "--device", "cpu", *options) == 0
     return result(tmp_path / f"{study}.json")
 
 
@@ -125,11 +124,11 @@ def test_kmct_is_of_full_rank_here(motion_videos, tmp_path):
     ("order", ["--pairs", "nowhere.csv"], "no file of class pairs at nowhere.csv"),
     ("rank", ["--beside", "nowhere.json"], "no earlier result at nowhere.json"),
     ("rank", ["--cfg-options", "val_dataloader.dataset.pipeline.4.input_format=NCHW", "--frames", "2"],
-     "this one has the layout NCHW"),
+     "this one gives NCHW"),
     ("shuffling", ["--cfg-options", "model.neck=None"], "toy.pth does not fit the model; .*left over: neck"),
 ])
 def test_bad_input_is_named(kmt, tmp_path, capsys, study, options, says):
-    assert analyze.main([study, *kmt, "--out", str(tmp_path), "--device", "cpu", *options]) == 2
+    assert analyze(study, *kmt, "--out", tmp_path, "--device", "cpu", *options) == MISTAKE
     assert re.search(says, capsys.readouterr().err)
 
 
@@ -138,22 +137,22 @@ def test_bad_input_is_named(kmt, tmp_path, capsys, study, options, says):
                                         ("rising,falling\nfalling,growing", "'falling' stands in two pairs")])
 def test_a_bad_line_of_pairs_is_named(kmt, tmp_path, capsys, line, says):
     (tmp_path / "pairs.csv").write_text(line)
-    assert analyze.main(["order", *kmt, "--pairs", str(tmp_path / "pairs.csv"), "--device", "cpu"]) == 2
+    assert analyze("order", *kmt, "--pairs", tmp_path / "pairs.csv", "--device", "cpu") == MISTAKE
     assert says in capsys.readouterr().err
 
 
 def test_files_that_are_not_there_are_named(kmt, tmp_path, capsys):
     for model, says in (([str(tmp_path / "no.py"), kmt[1]], "no config at"), ([kmt[0], "no.pth"], "at no.pth")):
-        assert analyze.main(["order", *model]) == 2
+        assert analyze("order", *model) == MISTAKE
         assert says in capsys.readouterr().err
     with pytest.raises(SystemExit):
-        analyze.main(["order", *kmt, "--max-videos", "0"])
+        analyze("order", *kmt, "--max-videos", "0")
     assert "must be at least 1, got 0" in capsys.readouterr().err
 
 
 def test_a_model_without_a_temporal_part_has_nothing_to_shuffle(motion_videos, tmp_path, capsys):
     model = saved(tmp_path, motion_videos, **{"model.neck": None})
-    assert analyze.main(["shuffling", *model, "--device", "cpu"]) == 2
+    assert analyze("shuffling", *model, "--device", "cpu") == MISTAKE
     assert "no temporal transformer, this study needs one" in capsys.readouterr().err
 
 
@@ -161,13 +160,13 @@ def test_a_model_without_a_temporal_part_has_nothing_to_shuffle(motion_videos, t
 @pytest.mark.parametrize("T, L", [(3, 4), (2, 1), (1, 5)])
 def test_the_formula_above_each_mask_is_what_the_pattern_blocks(pattern, T, L):
     tokens = torch.arange(T * L)
-    blocked = draw_masks.FORMULAS[pattern][1](T, L)
+    blocked = FORMULAS[pattern][1](T, L)
     assert np.array_equal(blocked, (~may_see(pattern, tokens, tokens, L)).int().numpy())
 
 
 def test_masks_are_drawn_for_all_patterns_or_some(tmp_path):
     for name, options in (("all.png", []), ("one.png", ["--patterns", "kmt"]), ("two.pdf", ["--frames", "2"])):
-        assert draw_masks.main([str(tmp_path / name), *options]) == 0
+        assert draw(tmp_path / name, *options) == 0
     page, column = (cv2.imread(str(tmp_path / name)) for name in ("all.png", "one.png"))
     assert page.shape[1] == 1035 and column.shape[1] < 600  # 6.9 inches at 150 dots
     assert (tmp_path / "all.png").stat().st_size < 150_000
@@ -177,16 +176,16 @@ def test_masks_are_drawn_for_all_patterns_or_some(tmp_path):
 def test_attention_of_a_model_is_drawn_by_layer_and_head(kmt, motion_videos, tmp_path, capsys):
     video = motion_videos / (motion_videos / "val.txt").read_text().split()[0]
     given = ["--config", kmt[0], "--checkpoint", kmt[1], "--video", str(video), "--device", "cpu"]
-    options = draw_masks.parse_arguments([str(tmp_path / "attention.png"), *given])
-    matrices, pattern, T = draw_masks.model_attention(options)
+    recognizer = Recognizer(kmt[0], kmt[1], "cpu")
+    clip = recognizer.view(video).clip  # of the central crop; the middle one of all views is at the side
+    matrices, pattern, T = model_attention(recognizer.claver, clip)
     assert (len(matrices), matrices[0].shape, pattern, T) == (2, (2, 68, 68), "kmt", 4)
-    recognizer = Recognizer(kmt[0], kmt[1], "cpu")  # of the central crop; the middle one of all views is at the side
-    tokens = recognizer.model.backbone(recognizer.view(video).clip)
+    tokens = recognizer.model.backbone(clip)
     for drawn, expected in zip(matrices, attention_matrices(recognizer.model.neck.transformer, tokens), strict=True):
         assert np.allclose(drawn, expected[0], atol=1e-6)
-    assert draw_masks.main([str(tmp_path / "attention.png"), *given]) == 0
+    assert draw(tmp_path / "attention.png", *given) == 0
     assert cv2.imread(str(tmp_path / "attention.png")).std() > 0
-    assert draw_masks.main([str(tmp_path / "a.png"), *given[:-3], "nowhere.mp4"]) == 2
+    assert draw(tmp_path / "a.png", *given[:-3], "nowhere.mp4") == MISTAKE
     assert "nowhere.mp4" in capsys.readouterr().err
 
 
@@ -194,6 +193,5 @@ def test_attention_of_a_model_is_drawn_by_layer_and_head(kmt, motion_videos, tmp
                                            (["a.png", "--frames", "40", "--tokens", "10"], "40 frames of 10 tokens"),
                                            (["a.png", "--video", "v.mp4"], "go together, got --video alone")])
 def test_pictures_that_cannot_be_drawn_are_refused(options, says, capsys):
-    with pytest.raises(SystemExit):
-        draw_masks.main(options)
+    assert draw(*options) == MISTAKE
     assert says in capsys.readouterr().err

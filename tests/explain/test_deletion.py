@@ -4,21 +4,18 @@ import torch
 from torch import nn
 
 from claver_mm.explain.deletion import deletion_drops, remove_patches
+from claver_mm.model import CLAVER
 
 
-class Reader(nn.Module):
-    """A recogniser whose similarity is the mean brightness of one patch of each clip."""
+class Reader(CLAVER):
+    """A model whose similarity is the mean brightness of one patch of each clip."""
 
     def __init__(self, t: int, y: int, x: int):
-        super().__init__()
+        nn.Module.__init__(self)
         self.place = t, y, x
-        self.cls_head = self
-        self.clip = self
 
-    def backbone(self, clips):
-        return clips.unflatten(-1, (4, 8)).unflatten(-3, (4, 8)).mean((1, -1, -3))  # (B, T, 4, 4)
-
-    def video_features(self, patches):
+    def video_features(self, clips):
+        patches = clips.unflatten(-1, (4, 8)).unflatten(-3, (4, 8)).mean((1, -1, -3))  # (B, T, 4, 4)
         return patches[:, *self.place].unsqueeze(1)
 
     def text_features(self, tokens):
@@ -32,7 +29,7 @@ def test_the_patch_that_a_score_rests_on_costs_it_all_and_random_ones_their_shar
     model = Reader(1, 2, 3)
     relevant, random = deletion_drops(model, clips, torch.zeros(3, 5), relevance, share=0.25, draws=200,
                                       generator=torch.Generator().manual_seed(0))
-    before = model.video_features(model.backbone(clips))[:, 0]
+    before = model.video_features(clips)[:, 0]
     torch.testing.assert_close(relevant, before)
     torch.testing.assert_close(random / before, torch.full((3,), 0.25), atol=0.09, rtol=0)
 

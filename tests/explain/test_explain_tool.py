@@ -1,10 +1,11 @@
-"""tools/explain.py and tools/study_motion.py as one calls them."""
+"""claver explain and tools/study_motion.py as one calls them."""
 import json
 import subprocess
 import sys
 
 import pytest
 import torch
+from claver_mm_cli import MISTAKE, main
 from mmaction.registry import MODELS
 from mmengine.config import Config
 from toy import ROOT
@@ -25,25 +26,24 @@ def run(tool: str, *arguments: str) -> subprocess.CompletedProcess:
                           capture_output=True, text=True)
 
 
-def explain(checkpoint: str, *arguments) -> subprocess.CompletedProcess:
-    return run("explain.py", *arguments, "--config", ROOT / "configs" / "claver_motion_explained.py", "--checkpoint",
-               checkpoint)
+def explain(checkpoint: str, *arguments) -> int:
+    return main(["explain", *map(str, arguments), "--config", "claver_motion_explained", "--checkpoint", checkpoint])
 
 
-def test_a_video_becomes_a_picture_a_film_and_a_page(motion_videos, checkpoint, tmp_path):
+def test_a_video_becomes_a_picture_a_film_and_a_page(motion_videos, checkpoint, tmp_path, capsys):
     video = motion_videos / (motion_videos / "val.txt").read_text().split()[0]
-    result = explain(checkpoint, video, "--text", "a red arrow rising", "--against", "a red arrow falling", "--out",
-                     tmp_path / "new")
-    assert result.returncode == 0, result.stderr
+    assert explain(checkpoint, video, "--text", "a red arrow rising", "--against", "a red arrow falling", "--out",
+                   tmp_path / "new") == 0
     names = {f"{video.stem}_explained.{kind}" for kind in ("png", "mp4", "html")}
     assert {path.name for path in (tmp_path / "new").iterdir()} == names
+    said = capsys.readouterr().out
     for word in ("similarity", "red", "arrow", "rising", *names):
-        assert word in result.stdout
+        assert word in said
 
 
-def test_a_video_that_is_not_there_is_named(checkpoint, tmp_path):
-    result = explain(checkpoint, tmp_path / "none.mp4")
-    assert result.returncode == 2 and "none.mp4" in result.stderr and "Traceback" not in result.stderr
+def test_a_video_that_is_not_there_is_named(checkpoint, tmp_path, capsys):
+    assert explain(checkpoint, tmp_path / "none.mp4") == MISTAKE
+    assert "claver explain: error: " in (said := capsys.readouterr().err) and "none.mp4" in said
 
 
 def test_the_motion_study_names_a_checkpoint_that_is_not_there(tmp_path):

@@ -1,5 +1,6 @@
 """Rank of attention matrices where it is known."""
 import math
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -131,3 +132,12 @@ def test_clips_of_another_length_are_refused():
         model(torch.randn(1, 3, 5, 16))
         with pytest.raises(ValueError, match="4 frames and 20 tokens after clips of 3 and 15; take a RankStudy of its"):
             model(torch.randn(1, 4, 5, 16))
+
+
+def test_attention_called_by_keyword_counts_and_that_of_other_threads_does_not():
+    """One keyword, and the hook died of unpacking positional arguments."""
+    model, study = transformer(), RankStudy()
+    with study.watching(model), ThreadPoolExecutor(1) as pool:
+        pool.submit(model, torch.randn(3, 3, 5, 16)).result()
+        model.resblocks[0].attn(num_frames=3, x=torch.randn(2, 15, 16))
+    assert [(row.layer, row.clips) for row in study.summary()] == [(0, 2), (0, 2)]

@@ -1,4 +1,6 @@
 """Token shuffling against what is known of each pattern."""
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 import torch
 from torch import nn
@@ -144,4 +146,33 @@ def test_unknown_values_are_named(options, says):
 def test_another_module_is_refused_with_the_way_out():
     with pytest.raises(ValueError, match="got Linear; of a model's neck give neck.transformer"), \
             shuffle_tokens(nn.Linear(2, 2)):
+        pass
+
+
+@pytest.mark.parametrize("place", ["before", "after"])
+def test_modules_may_be_called_by_keyword(place):
+    """One keyword, and the hook died of unpacking positional arguments."""
+    model, x = transformer(), clips()
+    tokens = x.flatten(1, 2)
+    with shuffle_tokens(model, place), torch.no_grad():
+        found = model(x=x) if place == "before" else model.resblocks[0](num_frames=3, x=tokens)
+    with shuffle_tokens(model, place), torch.no_grad():
+        assert torch.equal(found, model(x) if place == "before" else model.resblocks[0](tokens, 3))
+    assert not same(found, run(model, x) if place == "before" else model.resblocks[0](tokens, 3))
+
+
+def test_another_thread_is_not_shuffled():
+    model, x = transformer(), clips()
+    plain, first = run(model, x), run(model, x, "before")
+    with shuffle_tokens(model), ThreadPoolExecutor(1) as pool:
+        assert torch.equal(pool.submit(run, model, x).result(), plain)
+        assert torch.equal(run(model, x), first)
+
+
+@pytest.mark.parametrize("place", ["before", "after"])
+def test_a_compiled_transformer_is_refused_where_nothing_would_be_shuffled(place):
+    model = transformer()
+    (model if place == "before" else model.resblocks[0]).compile()
+    with pytest.raises(ValueError, match="is compiled, and compiled code does not call hooks"), \
+            shuffle_tokens(model, place):
         pass
