@@ -1,22 +1,21 @@
 """Workarounds for what today's PyTorch and NumPy break in MMEngine and MMAction2.
 
 Importing this module applies them all, and has to come before anything else of ``mmaction``. Each remedy probes the
-defect itself, not a version, and does nothing where upstream is mended; its docstring names the source of the defect
-and what makes the remedy superfluous. Extension points are used wherever there is one: a stub for an absent module,
-``force=True`` in a registry, the allow-list of ``torch.load``. What needs a runner of its own (gloo, strict weights) is
-in ``engine/runner.py``, what needs a recogniser in ``models/recognizer2d.py``. Line numbers are those of mmengine
-0.10.7 and mmaction2 1.2.0.
+defect itself, not a version, does nothing where upstream is mended, and returns whether it was applied; its docstring
+names the source of the defect and what makes the remedy superfluous. Extension points are used wherever there is one: a
+stub for an absent module, ``force=True`` in a registry. How checkpoints are read is in ``checkpoints.py``, what the
+host says in vain in ``noise.py``, what needs a runner of its own (gloo, strict weights) in ``engine/runner.py``, what
+needs a recogniser in ``models/recognizer2d.py``. Line numbers are those of mmengine 0.10.7 and mmaction2 1.2.0.
 """
 from __future__ import annotations
 
 import functools
 import inspect
-import io
 import os.path as osp
-import pickle
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 
@@ -32,17 +31,20 @@ from mmaction.structures import ActionDataSample
 from mmaction.utils import dependency
 from mmaction.visualization import ActionVisualizer
 from mmengine.device import is_cuda_available, is_mlu_available, is_musa_available, is_npu_available
-from mmengine.logging import HistoryBuffer
 from mmengine.optim import AmpOptimWrapper, OptimWrapper
-from mmengine.optim.scheduler.param_scheduler import OneCycleParamScheduler
 from mmengine.registry import OPTIM_WRAPPERS
 from mmengine.runner.amp import autocast
 from mmengine.structures import LabelData
-from numpy._core.multiarray import _reconstruct, scalar
 from torch import Tensor
 
+from .checkpoints import allow_mmengine_checkpoints, check_before_loading
+from .noise import quiet_host_warnings
 
-def do_without_vindlu() -> None:
+VINDLU_IMPORTS = ("apply_chunking_to_forward", "find_pruneable_heads_and_indices", "prune_linear_layer")
+"""What VindLU imports from ``transformers.modeling_utils``."""
+
+
+def do_without_vindlu() -> bool:
     """Let ``import mmaction.models`` succeed beside a transformers that VindLU cannot import.
 
     Condition: MMAction2 means to import VindLU, whose imports transformers 5 no longer offers. Source:
@@ -50,31 +52,38 @@ def do_without_vindlu() -> None:
     own switch is turned off. Superfluous when VindLU imports these names from where they went.
     """
     if not dependency.WITH_MULTIMODAL:
-        return
-    try:
-        from transformers.modeling_utils import (  # noqa: F401
-            apply_chunking_to_forward,
-            find_pruneable_heads_and_indices,
-            prune_linear_layer,
-        )
-    except ImportError:
-        dependency.WITH_MULTIMODAL = False
+        return False
+    there = find_spec("transformers.modeling_utils")
+    source = Path(there.origin).read_text(encoding="utf-8") if there and there.origin else ""
+    if all(name in source for name in VINDLU_IMPORTS):  # else importing it, for seconds, would tell no more
+        try:
+            from transformers.modeling_utils import (  # noqa: F401
+                apply_chunking_to_forward,
+                find_pruneable_heads_and_indices,
+                prune_linear_layer,
+            )
+            return False
+        except ImportError:
+            pass
+    dependency.WITH_MULTIMODAL = False
+    return True
 
 
-def stub_drn() -> None:
+def stub_drn() -> bool:
     """Let ``import mmaction.models`` succeed without the localiser DRN, which the wheel lacks.
 
     Condition: the folder ``localizers/drn`` is absent. Source: ``localizers/__init__.py:4``, mmaction2 issue
     2714. Superfluous with a wheel that contains the folder.
     """
     if Path(mmaction.__path__[0], "models", "localizers", "drn").is_dir():
-        return
+        return False
     name = "mmaction.models.localizers.drn"
     package, module = ModuleType(name), ModuleType(f"{name}.drn")
     package.__path__ = []
     module.DRN = type("DRN", (), {"__doc__": "Stands in for a localiser that is not in the mmaction2 wheel."})
     sys.modules.setdefault(package.__name__, package)
     sys.modules.setdefault(module.__name__, module)
+    return True
 
 
 class Int16HueColorJitter(ColorJitter):
@@ -89,7 +98,7 @@ class Int16HueColorJitter(ColorJitter):
         return cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB).astype(np.float32)
 
 
-def mend_color_jitter() -> None:
+def mend_color_jitter() -> bool:
     """Replace the registered ``ColorJitter``, which adds a negative shift to a uint8 hue.
 
     Condition: NumPy refuses that sum (``OverflowError`` since NumPy 2). Source: ``processing.py:979``.
@@ -99,54 +108,8 @@ def mend_color_jitter() -> None:
         ColorJitter.adjust_hue(np.zeros((1, 1, 3), np.float32), -0.1)
     except OverflowError:
         TRANSFORMS.register_module(name="ColorJitter", module=Int16HueColorJitter, force=True)
-
-
-ONE_CYCLE = object()
-"""Stands for the class ``OneCycleParamScheduler`` in a checkpoint; a file cannot reach the class itself."""
-
-ATTRIBUTES_IN_CHECKPOINTS: dict[tuple[object, str], Callable] = {
-    **{(HistoryBuffer, name): getattr(HistoryBuffer, name) for name in ("current", "max", "mean", "min")},
-    (ONE_CYCLE, "_annealing_cos"): OneCycleParamScheduler._annealing_cos,
-    (ONE_CYCLE, "_annealing_linear"): OneCycleParamScheduler._annealing_linear,
-}
-"""All that ``getattr`` is pickled for: methods which the log's history buffers and ``OneCycleLR`` keep."""
-
-
-def getattr_in_checkpoint(owner: object, name: str) -> Callable:
-    """What ``getattr`` may resolve in a checkpoint: an entry of a fixed table, nothing else.
-
-    Raises:
-        pickle.UnpicklingError: Any other attribute, so that a crafted file gains nothing by ``getattr``.
-    """
-    try:
-        return ATTRIBUTES_IN_CHECKPOINTS[owner, name]
-    except (KeyError, TypeError):
-        raise pickle.UnpicklingError(f"a checkpoint may not look up {name!r} on {owner!r}") from None
-
-
-def allow_mmengine_checkpoints() -> None:
-    """Let a weights-only ``torch.load`` read what MMEngine saves beside the weights.
-
-    These are the log's history buffers and NumPy numbers, under NumPy 1's names as well, and the function that
-    ``OneCycleLR`` keeps. A custom statistic (``HistoryBuffer.register_statistics``) stays refused.
-
-    Condition: torch refuses a checkpoint that holds a history buffer and a NumPy scalar (since torch 2.6). Source:
-    ``runner/checkpoint.py:347``, mmengine issue 1655. Superfluous when MMEngine allows its classes.
-    """
-    checkpoint = io.BytesIO()
-    torch.save([HistoryBuffer([1.0], [1]), np.float64(1)], checkpoint)
-    checkpoint.seek(0)
-    try:
-        torch.load(checkpoint, weights_only=True)
-    except pickle.UnpicklingError:
-        numbers = np.typecodes["AllInteger"] + np.typecodes["Float"] + "?"
-        torch.serialization.add_safe_globals([
-            HistoryBuffer, np.ndarray, np.dtype, *{type(np.dtype(code)) for code in numbers},
-            (getattr_in_checkpoint, "builtins.getattr"),
-            (ONE_CYCLE, f"{OneCycleParamScheduler.__module__}.{OneCycleParamScheduler.__qualname__}"),
-            *[(function, f"numpy.{core}.multiarray.{function.__name__}")
-              for core in ("core", "_core") for function in (_reconstruct, scalar)],
-        ])
+        return True
+    return False
 
 
 class AutocastOptimWrapper(OptimWrapper):
@@ -174,21 +137,23 @@ class AutocastOptimWrapper(OptimWrapper):
             yield
 
 
-def offer_amp_without_accelerator() -> None:
-    """Register a wrapper for ``--amp`` that works on the CPU, under the name that ``tools/train.py`` writes.
+def offer_amp_without_accelerator() -> bool:
+    """Register a wrapper for ``--amp`` that works on the CPU, under the name that ``for_training`` writes.
 
     Condition: there is no accelerator and the stock wrapper asserts one. Source:
     ``amp_optimizer_wrapper.py:76``. Superfluous when the stock wrapper autocasts on the CPU.
     """
     if is_cuda_available() or is_npu_available() or is_mlu_available() or is_musa_available():
-        return
+        return False
     try:
         AmpOptimWrapper(optimizer=torch.optim.SGD([torch.zeros(1)], lr=0.1))
     except AssertionError:
         OPTIM_WRAPPERS.register_module(name="AmpOptimWrapper", module=AutocastOptimWrapper, force=True)
+        return True
+    return False
 
 
-def mend_bfloat16_heads() -> None:
+def mend_bfloat16_heads() -> bool:
     """Let the stock heads take bfloat16 scores, which they hand to NumPy to count accuracies.
 
     Condition: NumPy has no bfloat16 and the loss of ``BaseHead`` goes through NumPy. Source: ``heads/base.py:129``.
@@ -197,13 +162,14 @@ def mend_bfloat16_heads() -> None:
     from mmaction.models.heads import BaseHead
     stock = BaseHead.loss_by_feat
     if "numpy" not in stock.__code__.co_names:
-        return
+        return False
 
     @functools.wraps(stock)
     def loss_by_feat(self: BaseHead, cls_scores: Tensor, data_samples: list) -> dict:
         return stock(self, cls_scores.float() if cls_scores.dtype == torch.bfloat16 else cls_scores, data_samples)
 
     BaseHead.loss_by_feat = loss_by_feat
+    return True
 
 
 def frames_of(inputs: Tensor) -> np.ndarray:
@@ -265,7 +231,7 @@ class FrameVisualizationHook(VisualizationHook):
                                             **self.draw_args)
 
 
-def mend_visualization_hook() -> None:
+def mend_visualization_hook() -> bool:
     """Replace the registered ``VisualizationHook``, which raises on every sample of a recogniser.
 
     Condition: the stock hook fails to hand one sample, (views, 3, T, H, W), to a visualiser. Source:
@@ -280,6 +246,8 @@ def mend_visualization_hook() -> None:
         hook._draw_samples(0, {"inputs": [inputs]}, [ActionDataSample()])
     except RuntimeError:
         HOOKS.register_module(name="VisualizationHook", module=FrameVisualizationHook, force=True)
+        return True
+    return False
 
 
 def under_old_names(sample: ActionDataSample) -> ActionDataSample:
@@ -309,7 +277,7 @@ class LabelVisualizer(ActionVisualizer):
         return super().add_datasample(name, video, data_sample, *args, **kwargs)
 
 
-def mend_visualizer() -> None:
+def mend_visualizer() -> bool:
     """Replace the registered ``ActionVisualizer``, which draws no label.
 
     Condition: its code still reads ``pred_labels``, a field that no ``ActionDataSample`` has. Source:
@@ -317,13 +285,20 @@ def mend_visualizer() -> None:
     """
     if "pred_labels" in inspect.unwrap(ActionVisualizer.add_datasample).__code__.co_consts:
         VISUALIZERS.register_module(name="ActionVisualizer", module=LabelVisualizer, force=True)
+        return True
+    return False
+
+
+APPLIED: dict[str, bool] = {}
+"""By name of each remedy, in the order of their use, whether it was needed and applied."""
 
 
 def apply_all() -> None:
     """Apply every remedy; those that are in place stay as they are."""
-    for remedy in (do_without_vindlu, stub_drn, mend_color_jitter, allow_mmengine_checkpoints,
-                   offer_amp_without_accelerator, mend_bfloat16_heads, mend_visualization_hook, mend_visualizer):
-        remedy()
+    for remedy in (quiet_host_warnings, do_without_vindlu, stub_drn, mend_color_jitter, allow_mmengine_checkpoints,
+                   check_before_loading, offer_amp_without_accelerator, mend_bfloat16_heads, mend_visualization_hook,
+                   mend_visualizer):
+        APPLIED[remedy.__name__] = remedy() or APPLIED.get(remedy.__name__, False)
 
 
 apply_all()

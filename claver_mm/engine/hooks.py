@@ -15,12 +15,13 @@ from ..randomness import mixed_seed, seed_everything
 
 @HOOKS.register_module()
 class SeedEpochHook(Hook):
-    """Seeds every epoch by its number, so that a resumed run draws what an uninterrupted one would have drawn.
+    """Seeds every iteration by its number, so that a resumed run draws what an uninterrupted one would have drawn.
 
-    The process draws (mixup, cutmix, drop-path) from ``(seed, epoch, rank)``; each training sample draws (frames,
-    crops, colours) from ``(seed, epoch, sample)`` where the data set has ``set_epoch``, as ``ActionVideoDataset``. A
-    wrapped data set (``RepeatDataset``) draws as the host does; ``ActionVideoDataset(times=...)`` takes its place.
-    MMEngine seeds workers alike in every epoch, and only once where they persist.
+    The process draws (mixup, cutmix, drop-path) from ``(seed, epoch, rank, iteration)``; each training sample draws
+    (frames, crops, colours) from ``(seed, epoch, sample)`` where the data set has ``seed_samples(seed, epoch)``, as
+    ``ActionVideoDataset``. A wrapped data set (``RepeatDataset``) draws as the host does;
+    ``ActionVideoDataset(times=...)`` takes its place. MMEngine seeds workers alike in every epoch, and only once where
+    they persist.
     """
 
     priority = "VERY_HIGH"
@@ -35,8 +36,12 @@ class SeedEpochHook(Hook):
         """See ``Hook.before_train_epoch``."""
         seed_everything(mixed_seed(runner.seed, runner.epoch, runner.rank))
         dataset = runner.train_dataloader.dataset
-        if hasattr(dataset, "set_epoch"):
-            dataset.set_epoch(runner.seed, runner.epoch)
+        if hasattr(dataset, "seed_samples"):  # not set_epoch, which other data sets have with other arguments
+            dataset.seed_samples(runner.seed, runner.epoch)
+
+    def before_train_iter(self, runner, batch_idx: int, data_batch=None) -> None:
+        """See ``Hook.before_train_iter``."""
+        seed_everything(mixed_seed(runner.seed, runner.epoch, runner.rank, batch_idx))
 
 
 @HOOKS.register_module()
@@ -56,6 +61,17 @@ class MeanLossHook(Hook):
         means = torch.stack([outputs[name].detach().float().mean() for name in names])
         all_reduce(means, "mean")
         outputs.update(zip(names, means))
+
+
+@HOOKS.register_module()
+class DrawTextsHook(Hook):
+    """Numbers the draws of texts by the iteration, so that a resumed run draws what an uninterrupted one would."""
+
+    def before_train_iter(self, runner, batch_idx: int, data_batch=None) -> None:
+        """See ``Hook.before_train_iter``; heads that draw no texts are passed by."""
+        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        if hasattr(model.cls_head, "next_draw"):
+            model.cls_head.next_draw = runner.iter
 
 
 @HOOKS.register_module()
@@ -132,6 +148,9 @@ class NonFiniteLossHook(Hook):
             runner.logger.warning(f"{count} updates were skipped, since their loss was not finite")
 
 
+SAID_IN = "model.classes (model.cls_head.classes where the parts are written out)"
+
+
 @HOOKS.register_module()
 class CheckClassesHook(Hook):
     """Stops before the first step where data set and head do not speak of the same classes."""
@@ -148,12 +167,12 @@ class CheckClassesHook(Hook):
                 continue
             if len(classes) != head.num_classes:
                 raise ValueError(f"the {name} data set has {len(classes)} classes, the head {head.num_classes}; "
-                                 "give both the same class list")
+                                 f"give both the same class list: say it in {SAID_IN}, and leave it out elsewhere")
             ours = getattr(head, "class_names", None)
             for number, (theirs, mine) in enumerate(zip(classes, ours or classes)):
                 if theirs != mine:
                     raise ValueError(f"class {number} is {theirs!r} in the {name} data set and {mine!r} in the head; "
-                                     "give both the same class list")
+                                     f"give both the same class list: say it in {SAID_IN}, and leave it out elsewhere")
 
     def before_train(self, runner) -> None:
         """Raises ``ValueError`` where mixup or cutmix make targets of another number of classes than the head has."""
@@ -163,4 +182,5 @@ class CheckClassesHook(Hook):
             count = getattr(augment, "num_classes", model.cls_head.num_classes)
             if count != model.cls_head.num_classes:
                 raise ValueError(f"{type(augment).__name__} makes targets of {count} classes, the head has "
-                                 f"{model.cls_head.num_classes}; set num_classes in model.data_preprocessor.blending")
+                                 f"{model.cls_head.num_classes}; leave num_classes out of "
+                                 "model.data_preprocessor.blending, and it follows")

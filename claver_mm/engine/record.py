@@ -7,7 +7,6 @@ import os
 import platform
 import subprocess
 from collections import defaultdict
-from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -16,13 +15,15 @@ from mmengine.dist import master_only
 from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
 
-from ..datasets.shards import split_path, video_exists
 from ..datasets.video_dataset import leaf_datasets
+from ..files import write_text
+from ..protocols.views import pipeline_of, read_view
+from ..version import __version__
+from ..video.shards import split_path, video_exists
 from ..weights import resolve_pretrained
 
 PACKAGES = ("torch", "torchvision", "mmengine", "mmaction2", "mmcv", "mmcv-lite", "mmpretrain", "open_clip_torch",
             "av", "decord", "opencv-python", "numpy")
-CROPS = {"ThreeCrop": 3, "TenCrop": 10}
 HERE = Path(__file__).resolve().parent
 
 
@@ -30,9 +31,10 @@ HERE = Path(__file__).resolve().parent
 class RunRecordHook(Hook):
     """Writes ``run_<time>.json`` into the work folder before the first step, and logs it.
 
-    It holds classes, data sets (files, SHA-256 of the annotation list, missing files), prompts, views of the test
-    pipeline, weights that were loaded with their SHA-256, versions, commit, seed, batch, learning rates; after a test
-    its metrics as well. ``<time>`` is that of the run's log folder.
+    It holds classes, data sets (files, SHA-256 of the annotation list, missing files), prompts, what followed from
+    other parts of the config (``derived``), views of the test pipeline, weights that were loaded with their SHA-256,
+    versions, commit, seed, batch, learning rates; after a test its metrics as well. ``<time>`` is that of the run's
+    log folder.
 
     Args:
         count_missing: Look for every file of the data sets, folder by folder.
@@ -75,8 +77,7 @@ class RunRecordHook(Hook):
         runner.logger.info(f"this run, as in {self._path(runner)}:\n{json.dumps(logged, indent=2)}")
 
     def _write(self, runner) -> None:
-        path = self._path(runner)
-        path.write_text(json.dumps(self.record, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        write_text(self._path(runner), json.dumps(self.record, indent=2, ensure_ascii=False) + "\n")
 
     def _path(self, runner) -> Path:
         purpose = "" if self.record["purpose"] == "train" else f"_{self.record['purpose']}"
@@ -94,6 +95,7 @@ def describe(runner, purpose: str, count_missing: bool = True) -> dict:
         datasets={name: [describe_dataset(dataset, count_missing) for dataset in parts]
                   for name, parts in datasets.items()},
         prompts=describe_prompts(model.cls_head),
+        derived=list(runner.cfg.get("derived") or ()),
         views=test_views(runner.cfg),
         weights=loaded_weights(runner, model, purpose),
         versions=versions(),
@@ -160,25 +162,16 @@ def describe_prompts(head) -> dict:
 
 
 def test_views(cfg) -> dict:
-    """Clips and crops of a video in the test pipeline of a config."""
-    steps = list(_steps((cfg.get("test_dataloader") or {}).get("dataset") or {}))
-    if not steps:
+    """Clips and crops of a video in the test pipeline of a config and the frames of each; why, where they are not
+    known."""
+    dataset = (cfg.get("test_dataloader") or {}).get("dataset")
+    if not dataset:
         return {}
-    clips = [step["num_clips"] for step in steps if "num_clips" in step]
-    frames = [step["clip_len"] for step in steps if "clip_len" in step]
-    crops = [step.get("num_crops") or CROPS.get(step["type"].rpartition(".")[2], 1) for step in steps]
-    return dict(clips=clips[0] if clips else 1, crops=max(crops), frames=frames[0] if frames else None)
-
-
-def _steps(dataset: dict) -> Iterator[dict]:
-    for step in dataset.get("pipeline") or _inner_pipeline(dataset):
-        if isinstance(step.get("type"), str):
-            yield step
-
-
-def _inner_pipeline(dataset: dict) -> list:
-    inner = dataset.get("dataset") or next(iter(dataset.get("datasets") or ()), {})
-    return list(_steps(inner)) if inner else []
+    try:
+        view = read_view(pipeline_of(dataset))
+    except ValueError as error:
+        return dict(unknown=str(error))
+    return dict(clips=view.clips, crops=view.crops, frames=view.frames)
 
 
 def loaded_weights(runner, model, purpose: str) -> list[dict]:
@@ -215,7 +208,6 @@ def describe_updates(runner) -> dict:
 
 def versions() -> dict[str, str]:
     """Versions of Python and of the packages that numbers may depend on, those that are installed."""
-    from .. import __version__
     found = dict(python=platform.python_version(), claver_mm=__version__)
     for package in PACKAGES:
         try:

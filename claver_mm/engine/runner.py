@@ -1,19 +1,35 @@
 """MMEngine's Runner with what it lacks: training without a GPU, sharded training, strict weights, towers compiled."""
 from __future__ import annotations
 
+import errno
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from pathlib import Path
 
 from mmaction.registry import RUNNERS
+from mmengine.config import Config
 from mmengine.device import get_device
 from mmengine.dist import is_distributed
 from mmengine.hooks import EMAHook
+from mmengine.logging import MMLogger
 from mmengine.model import MMDistributedDataParallel, convert_sync_batchnorm, is_model_wrapper
 from mmengine.optim import OptimWrapper
 from mmengine.runner import BaseLoop, Runner
 from torch import distributed, nn
+from torch.utils.data import DataLoader
 
+from ..messages import shown
+from ..settings.schedule import has_a_step, is_by_iteration
 from ..weights import WeightsDoNotFit
+from .checkpoints import damage, find_checkpoint
+from .configs import completed
+from .console import calm, is_calm
+from .loop import ResumableTrainLoop
+from .ranks import decided_by_rank_0, end_with_launcher, timeout_of
 from .sharding import is_sharded, keep_state_whole, shard
+from .shared_memory import SharedCollate
 
 
 @RUNNERS.register_module()
@@ -35,19 +51,57 @@ class ClaverRunner(Runner):
     entries being options of ``torch.compile``; without ``parts`` MMEngine compiles ``train_step`` as a whole.
 
     ``auto_scale_lr`` counts gradient accumulation into the total batch, which the stock Runner leaves out.
+
+    ``resume=True`` without ``load_from`` goes on from the newest whole checkpoint of the work folder, ``resume='auto'``
+    as well, and starts from ``load_from`` where there is none yet (``checkpoints.find_checkpoint``).
+
+    Ranks wait for each other for ``env_cfg.dist_cfg.timeout`` seconds, 900 by default, and end with torchrun.
     """
 
     checkpoint: str | None = None
     """The file that weights were last loaded from."""
     _sharding: dict | None = None
 
+    def build_logger(self, *args, **kwargs) -> MMLogger:
+        """See ``Runner.build_logger``; with ``ConsoleHook`` in the config, the screen gets what is for a person."""
+        logger = super().build_logger(*args, **kwargs)
+        return calm(logger) if is_calm(self.cfg) else logger
+
+    @classmethod
+    def from_cfg(cls, cfg: Config) -> ClaverRunner:
+        """See ``Runner.from_cfg``; the config is made whole first (``claver_mm.settings``).
+
+        Raises:
+            ValueError: Parts of the config disagree, or a key is read by nothing.
+        """
+        cfg = completed(cfg)
+        runner = super().from_cfg(cfg)
+        for note in cfg.get("derived") or ():
+            runner.logger.info(note)
+        return runner
+
+    def build_param_scheduler(self, scheduler):
+        """See ``Runner.build_param_scheduler``; a warm-up of less than an iteration is none."""
+        if isinstance(scheduler, list) and any(is_by_iteration(each) for each in scheduler):
+            steps = len(self.train_dataloader)
+            scheduler = [each for each in scheduler if not is_by_iteration(each) or has_a_step(each, steps)]
+        return super().build_param_scheduler(scheduler)
+
     def setup_env(self, env_cfg: dict) -> None:
-        """See ``Runner.setup_env``."""
+        """See ``Runner.setup_env``.
+
+        Raises:
+            ValueError: Another launcher than torchrun without a GPU, or a timeout that is no number above 0.
+        """
+        dist_cfg = dict(env_cfg.get("dist_cfg") or {})
+        dist_cfg["timeout"] = self._timeout = timeout_of(dist_cfg)
+        if self.distributed:
+            end_with_launcher()
         if self.distributed and get_device() == "cpu" and not is_distributed():
             if self.launcher != "pytorch":
                 raise ValueError(f"launcher {self.launcher!r} needs a GPU; use torchrun (--launcher pytorch) on CPU")
-            distributed.init_process_group("gloo")
-        super().setup_env(env_cfg)
+            distributed.init_process_group("gloo", timeout=timedelta(seconds=self._timeout))
+        super().setup_env(dict(env_cfg, dist_cfg=dist_cfg))
 
     def wrap_model(self, model_wrapper_cfg: dict | None, model: nn.Module) -> nn.Module:
         """See ``Runner.wrap_model``; a model to be sharded stays whole until ``train``, ``val`` or ``test``.
@@ -105,17 +159,45 @@ class ClaverRunner(Runner):
         if self._sharding is not None and not is_sharded(self.model):
             self._init_model_weights()  # random weights are drawn whole
         self._shard()
-        return super().train()
+        with self._errors_explained():
+            return super().train()
 
     def val(self) -> dict:
         """See ``Runner.val``."""
         self._shard()
-        return super().val()
+        with self._errors_explained():
+            return super().val()
 
     def test(self) -> dict:
         """See ``Runner.test``."""
         self._shard()
-        return super().test()
+        with self._errors_explained():
+            return super().test()
+
+    @contextmanager
+    def _errors_explained(self) -> Iterator[None]:
+        """Say more of errors whose text names no file and no setting."""
+        try:
+            yield
+        except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
+                error.add_note(f"No room on the disk of {self.work_dir}, or in /dev/shm. The checkpoints are whole; "
+                               "make room, and go on with --resume")
+            raise
+        except RuntimeError as error:
+            if self.distributed and re.search("timed? ?out", str(error), re.IGNORECASE):
+                error.add_note(f"Rank {self.rank} waited {self._timeout:g} seconds for another rank, which hangs or "
+                               "has more to do; env_cfg.dist_cfg.timeout is the number of seconds. --resume goes on")
+            raise
+
+    @staticmethod
+    def build_dataloader(dataloader: DataLoader | dict, *args, **kwargs) -> DataLoader:
+        """See ``Runner.build_dataloader``; workers report that shared memory is full, where a stock run waits for
+        good."""
+        built = Runner.build_dataloader(dataloader, *args, **kwargs)
+        if built is not dataloader and built.num_workers:
+            built.collate_fn = SharedCollate(built.collate_fn)
+        return built
 
     def _init_model_weights(self) -> None:
         if not is_sharded(self.model):
@@ -153,9 +235,31 @@ class ClaverRunner(Runner):
         for group in optim_wrapper.param_groups:
             group["lr"] *= ratio
 
+    def load_or_resume(self) -> None:
+        """See ``Runner.load_or_resume``.
+
+        Raises:
+            ValueError: A work folder with checkpoints, none of them whole.
+            OSError: A checkpoint cannot be read.
+        """
+        if not self._has_loaded and (self._resume == "auto" or self._resume and self._load_from is None):
+            found, said = decided_by_rank_0(lambda: find_checkpoint(self))
+            for line in said:
+                self.logger.warning(line)
+            if found:
+                self.logger.info(f"the run goes on from {found}, the newest whole checkpoint of its folder")
+                self._load_from = found
+            else:
+                self.logger.warning(f"no checkpoint in {self.work_dir} to resume from: the run starts anew"
+                                    + (f", from the weights in {self._load_from}" if self._load_from else ""))
+            self._resume = bool(found)
+        super().load_or_resume()
+
     def resume(self, filename: str, *args, **kwargs) -> None:
         """See ``Runner.resume``; says so where the run had ended, which the stock Runner leaves to be guessed."""
         super().resume(filename, *args, **kwargs)
+        if isinstance(self._train_loop, ResumableTrainLoop):  # it counts from the start of an epoch, and tells better
+            self.logger.addFilter(lambda record: "gradient of some iterations is lost" not in record.getMessage())
         if isinstance(self._train_loop, BaseLoop) and self.iter >= self.max_iters:
             self.logger.warning(f"{filename} is the end of this run, epoch {self.epoch} of {self.max_epochs}: nothing "
                                 "is left to train. To train on from its weights, start a new run with load_from")
@@ -180,6 +284,7 @@ class ClaverRunner(Runner):
 
         Raises:
             WeightsDoNotFit: Names the checkpoint and the keys that do not fit.
+            ValueError: Names a file that is cut or damaged.
         """
         allowed = self.cfg.get("load_allow_missing") or []
         model = self.model.module if is_model_wrapper(self.model) else self.model
@@ -193,14 +298,19 @@ class ClaverRunner(Runner):
             checkpoint = super().load_checkpoint(filename, map_location, strict, list(revise_keys))
             self.checkpoint = filename
             return checkpoint
-        except (RuntimeError, WeightsDoNotFit) as error:
+        except Exception as error:  # torch has many for damaged files, OSError among them
+            if Path(filename).is_file() and (wrong := damage(filename)):
+                raise ValueError(f"checkpoint {filename} cannot be loaded: {wrong}") from error
+            if not isinstance(error, RuntimeError | WeightsDoNotFit):
+                raise
             lines = [line for line in str(error).splitlines() if line]
             if not isinstance(error, WeightsDoNotFit) and "do not match exactly" not in lines[0]:
                 raise
+            some = "\n".join(shown(line, 400) for line in lines[:8])
             more = f"\n(and {len(lines) - 8} more)" if len(lines) > 8 else ""
             raise WeightsDoNotFit(
-                f"checkpoint {filename} does not fit the model of this config:\n" + "\n".join(lines[:8]) + more +
-                "\nUse the config that it was trained with (arch, depth, neck), or name what may stay untrained or be "
+                f"checkpoint {filename} does not fit the model of this config:\n{some}{more}\n"
+                "Use the config that it was trained with (arch, depth, neck), or name what may stay untrained or be "
                 "left over in load_allow_missing") from error
         finally:
             handle.remove()

@@ -1,4 +1,4 @@
-"""Losses that are not finite: the update is left out, on all ranks alike, and training stops after too many."""
+"""Losses that are not finite: the update is left out, on all ranks alike, and training stops after too many. Seeds."""
 from types import SimpleNamespace
 
 import pytest
@@ -12,7 +12,7 @@ from mmengine.optim import AmpOptimWrapper
 from processes import run_on
 from toy import toy_config
 
-from claver_mm.engine import NonFiniteLossHook
+from claver_mm.engine import DrawTextsHook, NonFiniteLossHook, SeedEpochHook
 from claver_mm.engine.launch import build_runner
 
 
@@ -121,3 +121,27 @@ def test_the_scale_of_a_grad_scaler_stays(monkeypatch):
 def test_no_patience_is_refused():
     with pytest.raises(ValueError, match="patience must be at least 1, got 0"):
         NonFiniteLossHook(patience=0)
+
+
+def test_a_data_set_s_own_set_epoch_is_left_alone():
+    """It was called with seed and epoch, where everyone else's takes the epoch."""
+    class Theirs:
+        def set_epoch(self, epoch):
+            raise AssertionError
+
+    runner = SimpleNamespace(seed=0, epoch=1, rank=0, train_dataloader=SimpleNamespace(dataset=Theirs()))
+    SeedEpochHook().before_train_epoch(runner)
+    first = torch.rand(3)
+    for number, same in ((0, False), (1, False), (1, True)):
+        SeedEpochHook().before_train_iter(runner, number)
+        last, first = first, torch.rand(3)
+        assert torch.equal(first, last) == same
+
+
+def test_draws_follow_the_iteration_of_a_run_and_heads_that_draw_nothing_are_passed_by():
+    head, runner = SimpleNamespace(next_draw=0), SimpleNamespace(iter=41, model=SimpleNamespace())
+    runner.model.cls_head = head
+    DrawTextsHook().before_train_iter(runner, 0)
+    assert head.next_draw == 41
+    runner.model.cls_head = SimpleNamespace()
+    DrawTextsHook().before_train_iter(runner, 0)

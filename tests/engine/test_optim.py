@@ -1,15 +1,15 @@
 """Optimiser groups of the recipes."""
 import pytest
 from mmaction.registry import MODELS
-from mmengine.config import Config
 from mmengine.optim import build_optim_wrapper
 from toy import ROOT, TINY, toy_config
 
+from claver_mm.engine.configs import read_config
 from claver_mm.engine.launch import build_runner
 
 
 def tiny_b16(**frozen):
-    cfg = Config.fromfile(ROOT / "configs/claver_b16_k400.py")
+    cfg = read_config(ROOT / "configs/claver_b16_k400.py")
     for part in ("backbone", "neck", "cls_head"):
         cfg.model[part].arch = TINY
     cfg.model.backbone.pretrained = cfg.model.cls_head.pretrained = None
