@@ -8,9 +8,9 @@ from __future__ import annotations
 from difflib import get_close_matches
 from pathlib import Path
 
-CONFIGS = Path(__file__).resolve().parent / ".mim" / "configs" / "claver"
-PROMPTS = CONFIGS.parent / "prompts"
-CLASSES = PROMPTS / "classes"
+_MIM = Path(__file__).resolve().parent / ".mim" / "configs"
+CONFIGS = (_MIM / "claver").resolve()
+PROMPTS = (_MIM / "prompts").resolve()
 
 
 def config_names() -> list[str]:
@@ -43,19 +43,3 @@ def find_config(config: str | Path) -> Path:
     near = get_close_matches(name, names, 3, 0.5) or names[:3]
     raise FileNotFoundError(f"no config at {config}, and none of that name is shipped; near it: {', '.join(near)} "
                             "(all of them: claver ls)")
-
-
-def find_classes(classes: str | Path) -> Path:
-    """Path of a class list: of a file, or of a shipped one by its name (``ucf101``, ``kinetics400``).
-
-    Raises:
-        FileNotFoundError: Neither; the message names the shipped ones.
-    """
-    path = Path(classes).expanduser()
-    if path.is_file():
-        return path
-    names = sorted(file.stem for file in CLASSES.glob("*.txt"))
-    if str(classes) in names:
-        return CLASSES / f"{classes}.txt"
-    raise FileNotFoundError(f"no class list at {classes}, and none of that name is shipped; shipped are "
-                            f"{', '.join(names)}")

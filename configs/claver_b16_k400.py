@@ -1,4 +1,4 @@
-_base_ = ["_base_/models/claver.py", "_base_/datasets/kinetics400_8x224.py",
+_base_ = ["_base_/models/claver.py", "_base_/datasets/kinetics400.py", "_base_/pipelines/8x224.py",
           "_base_/schedules/fully_supervised.py", "_base_/runtime.py"]
 
-model = dict(cls_head=dict(classes=_base_.class_list, bank=_base_.prompt_bank))
+model = dict(classes="kinetics400")

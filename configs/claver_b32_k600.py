@@ -1,3 +1,3 @@
 _base_ = ["claver_b16_k600.py"]
 
-model = dict(backbone=dict(arch="B/32"), neck=dict(arch="B/32"), cls_head=dict(arch="B/32"))
+model = dict(arch="B/32")

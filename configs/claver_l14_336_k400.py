@@ -1,8 +1,7 @@
-_base_ = ["_base_/models/claver.py", "_base_/datasets/kinetics400_16x336.py",
+_base_ = ["_base_/models/claver.py", "_base_/datasets/kinetics400.py", "_base_/pipelines/16x336.py",
           "_base_/schedules/fully_supervised_l14.py", "_base_/runtime.py"]
 
 model = dict(
-    backbone=dict(arch="L/14@336", grad_checkpointing=True),
-    neck=dict(arch="L/14@336", num_frames=16),
-    cls_head=dict(arch="L/14@336", classes=_base_.class_list, bank=_base_.prompt_bank, grad_checkpointing=True))
+    arch="L/14@336", num_frames=16, classes="kinetics400",
+    backbone=dict(grad_checkpointing=True), cls_head=dict(grad_checkpointing=True))
 train_dataloader = dict(batch_size=4)

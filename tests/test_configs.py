@@ -5,10 +5,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from mmaction.apis import inference_recognizer, init_recognizer
 from mmaction.registry import MODELS
 from mmengine.config import Config
 from toy import ROOT, TINY, scalars, toy_config
 
+from claver_mm.engine.configs import read_config
 from claver_mm.engine.launch import build_runner
 
 LEAVES = sorted(str(path.relative_to(ROOT / "configs").with_suffix("")) for path in (ROOT / "configs").rglob("*.py")
@@ -60,7 +62,7 @@ def assert_every_trainable_parameter_is_in_one_group(runner):
 
 @pytest.mark.parametrize("name", CLAVER)
 def test_recipe_is_that_of_table_14(name):
-    cfg = Config.fromfile(ROOT / "configs" / f"{name}.py")
+    cfg = read_config(ROOT / "configs" / f"{name}.py")
     large = "_l14" in name
     frames = 32 if "32f" in name else 16 if "16f" in name or "336" in name else 8
     size, short_side = (336, 384) if "336" in name else (224, 256)
@@ -90,7 +92,7 @@ def test_recipe_is_that_of_table_14(name):
 
 @pytest.mark.parametrize("name", [name for name in LEAVES if "/" in name or name in CLAVER])
 def test_classes_prompts_and_mixed_targets_are_those_of_the_data_set(name):
-    cfg = Config.fromfile(ROOT / "configs" / f"{name}.py")
+    cfg = read_config(ROOT / "configs" / f"{name}.py")
     count = next((count for data_set, count in BY_DATA_SET.items() if data_set in name), 400)
     assert {augment.num_classes for augment in cfg.model.data_preprocessor.blending.augments} == {count}
     loaders = [cfg[f"{split}_dataloader"] for split in ("train", "val", "test")]
@@ -107,7 +109,7 @@ def test_classes_prompts_and_mixed_targets_are_those_of_the_data_set(name):
     ("zero_shot/claver_b16_32f_k400", 20, 12e-6), ("few_shot/claver_b16_32f_hmdb51", 80, 2e-6),
     ("few_shot/claver_b16_32f_kmct_ucf101", 80, 2e-6)])
 def test_zero_and_few_shot_recipes_are_those_of_table_14(name, epochs, lr):
-    cfg = Config.fromfile(ROOT / "configs" / f"{name}.py")
+    cfg = read_config(ROOT / "configs" / f"{name}.py")
     warm_up, cosine = cfg.param_scheduler
     assert (cfg.train_cfg.max_epochs, warm_up.end, cosine.end, cosine.eta_min_ratio) == (epochs, 5, epochs, 0.01)
     assert cfg.optim_wrapper.optimizer.lr == lr
@@ -124,7 +126,7 @@ def test_zero_and_few_shot_recipes_are_those_of_table_14(name, epochs, lr):
     ("temporal_spatial", ("spatial", 4), 24), ("text_names", None, 1), ("text_templates", None, 12),
     ("text_decomposition", None, 16), ("text_synonym", None, 20), ("text_body_parts", None, 24)])
 def test_an_ablation_changes_what_its_name_says(name, neck, texts):
-    cfg = Config.fromfile(ROOT / f"configs/ablations/{name}.py")
+    cfg = read_config(ROOT / f"configs/ablations/{name}.py")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # long texts are cut to the toy's context
         assert MODELS.build(dict(cfg.model.cls_head, arch=TINY, pretrained=None)).text_tokens.shape[1] == texts
@@ -138,7 +140,7 @@ def test_an_ablation_changes_what_its_name_says(name, neck, texts):
 @pytest.mark.parametrize("name", LEAVES)
 def test_every_file_that_a_config_names_is_there(name):
     """The description files that the published configs name do not exist."""
-    cfg = Config.fromfile(ROOT / "configs" / f"{name}.py")
+    cfg = read_config(ROOT / "configs" / f"{name}.py")
     for node in (cfg.model.cls_head, *(cfg[f"{split}_dataloader"].dataset for split in ("train", "val", "test"))):
         for key in ("classes", "templates", "bank"):
             if isinstance(node.get(key), str):
@@ -148,14 +150,34 @@ def test_every_file_that_a_config_names_is_there(name):
 
 @pytest.mark.parametrize("name", CLAVER)
 def test_claver_is_trained_on_interpretive_prompts(name):
-    cfg = Config.fromfile(ROOT / "configs" / f"{name}.py")
+    cfg = read_config(ROOT / "configs" / f"{name}.py")
     head = dict(cfg.model.cls_head, arch=TINY, pretrained=None)
     with pytest.warns(UserWarning, match="is cut to the context of 24"):
         assert MODELS.build(head).text_tokens.shape[1:] == (12 + 3 * 4, 24)
 
 
+@pytest.mark.parametrize("name", LEAVES)
+def test_a_leaf_as_written_serves_the_tools_of_the_host(name):
+    """They build ``model`` and read the steps of tests in two places, without our reading of configs."""
+    raw, whole = Config.fromfile(ROOT / "configs" / f"{name}.py"), read_config(ROOT / "configs" / f"{name}.py")
+    assert raw.test_pipeline == raw.test_dataloader.dataset.pipeline == whole.test_dataloader.dataset.pipeline
+    if raw.model.type == "CLAVERRecognizer":
+        assert not {"arch", "pretrained", "num_frames", "classes"} & {*raw.model.backbone, *raw.model.cls_head}
+        assert whole.model.type == "Recognizer3D"
+
+
+def test_the_registry_of_the_host_builds_what_our_reading_writes_out(motion_videos, tmp_path):
+    raw, whole = (read(ROOT / "configs/claver_motion.py") for read in (Config.fromfile, read_config))
+    models = [init_recognizer(cfg, device="cpu") for cfg in (raw, whole)]
+    assert type(models[0]).__name__ == "Recognizer3D"
+    shapes = [{key: value.shape for key, value in model.state_dict().items()} for model in models]
+    assert shapes[0] == shapes[1] and models[0].cls_head.class_names == models[1].cls_head.class_names
+    video = str(motion_videos / (motion_videos / "val.txt").read_text().split()[0])
+    assert inference_recognizer(models[0], video).pred_score.shape == (8,)
+
+
 def test_configs_work_from_any_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    cfg = Config.fromfile(ROOT / "configs/claver_b32_k400.py")
+    cfg = read_config(ROOT / "configs/claver_b32_k400.py")
     assert MODELS.build(dict(type="CLIPBackbone", arch=cfg.model.backbone.arch)) is not None
     assert len(open(cfg.model.cls_head.classes).read().splitlines()) == 400

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from mmengine.config import Config
 
+from claver_mm.engine.configs import read_config
 from claver_mm.language import KINDS
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -18,8 +19,9 @@ SIZES = {size: 32 for size in (224, 256, 336, 384)}
 
 
 def toy_config(name: str, videos: Path, work_dir: Path, **changes) -> Config:
-    """Config ``configs/<name>.py`` on the motion videos, one epoch, in ``work_dir``."""
-    cfg = Config.fromfile(ROOT / "configs" / f"{name}.py")
+    """Config ``configs/<name>.py``, whole, on the motion videos, one epoch, in ``work_dir``."""
+    epochs = changes.pop("train_cfg.max_epochs", 1)
+    cfg = read_config(ROOT / "configs" / f"{name}.py", {"train_cfg.max_epochs": epochs})
     for part in ("backbone", "neck", "cls_head"):
         if cfg.model.get(part) and "arch" in cfg.model[part] and "CLIP" in cfg.model.backbone.type:
             cfg.model[part].arch = TINY
@@ -42,7 +44,9 @@ def toy_config(name: str, videos: Path, work_dir: Path, **changes) -> Config:
             loader.dataset.classes = str(videos / "classes.txt")
         for step in loader.dataset.pipeline:
             _shrink(step, SIZES)
-    cfg.train_cfg.update(max_epochs=1, val_begin=1, val_interval=1)
+    cfg.train_cfg.val_begin = cfg.train_cfg.val_interval = 1
+    if cfg.param_scheduler[0].get("convert_to_iter_based"):  # epochs of few iterations warm up alike in all runs
+        cfg.param_scheduler = [dict(type="LinearLR", start_factor=0.01, by_epoch=False, begin=0, end=10)]
     cfg.load_from = None
     cfg.default_hooks.logger.interval = 1
     cfg.work_dir = str(work_dir)

@@ -1,4 +1,4 @@
 # Table 11, texts, mean over frames: prefixes and suffixes (77.4).
 _base_ = ["components_prompts.py"]
 
-model = dict(cls_head=dict(bank=None))
+model = dict(bank=None)

@@ -1,7 +1,10 @@
-# CLAVER-B/16 on OpenAI's weights. A leaf names its arch in all three parts, and num_classes of the blending
-# where it is not Kinetics-400.
+# CLAVER-B/16 on OpenAI's weights. What the parts share stands at the top, and they follow; a leaf names its classes.
 model = dict(
-    type="Recognizer3D",
+    type="CLAVERRecognizer",
+    arch="B/16",
+    pretrained="openai",
+    num_frames=8,
+    bank="auto",
     data_preprocessor=dict(
         type="ActionDataPreprocessor",
         # CLIP's own; the published code uses ImageNet's: [123.675, 116.28, 103.53], [58.395, 57.12, 57.375]
@@ -10,16 +13,9 @@ model = dict(
         format_shape="NCTHW",
         blending=dict(
             type="RandomBatchAugment",
-            augments=[dict(type="MixupBlending", num_classes=400, alpha=0.8),
-                      dict(type="CutmixBlending", num_classes=400, alpha=1.0)],
+            augments=[dict(type="MixupBlending", alpha=0.8), dict(type="CutmixBlending", alpha=1.0)],
             probs=[0.5, 0.5])),
-    backbone=dict(type="CLIPBackbone", arch="B/16", pretrained="openai"),
-    neck=dict(type="KMTNeck", arch="B/16", num_frames=8, depth=1 / 3, class_tokens_only=True),
+    backbone=dict(type="CLIPBackbone"),
+    neck=dict(type="KMTNeck", depth=1 / 3, class_tokens_only=True),
     cls_head=dict(
-        type="ContrastiveTextHead",
-        arch="B/16",
-        pretrained="openai",
-        num_draws=5,
-        label_smooth_eps=0.1,
-        score="prob",
-        average_clips="prob"))
+        type="ContrastiveTextHead", num_draws=5, label_smooth_eps=0.1, score="prob", average_clips="prob"))

@@ -10,3 +10,4 @@ train_pipeline[5].scale = (336, 336)
 val_pipeline[4].crop_size = 336
 test_pipeline[3].scale = (-1, 336)
 test_pipeline[4].crop_size = 336
+test_dataloader = dict(dataset=dict(pipeline=test_pipeline))

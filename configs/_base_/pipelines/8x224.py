@@ -1,10 +1,10 @@
-# 8 frames, one from each of 8 equal segments, 224 pixels; tested on 4 clips x 3 crops.
-# PyAV leaves out frames that no other needs, and seeks exactly; decord where it cannot open or decode a file
-decoders = ["pyav", "decord"]
+# 8 frames, one from each of 8 equal segments, 224 pixels; tested on 4 clips x 3 crops. Data sets take their files from
+# ../datasets, their classes from the model, and their steps from here.
+clip_len = 8  # what the pipelines are written for; they follow model.num_frames
 
 train_pipeline = [
-    dict(type="OpenVideo", decoders=decoders),
-    dict(type="UniformSample", clip_len=8),
+    dict(type="OpenVideo"),
+    dict(type="UniformSample", clip_len=clip_len),
     dict(type="DecodeFrames"),
     dict(type="Resize", scale=(-1, 256)),
     dict(type="MultiScaleCrop", input_size=224, scales=(1, 0.875, 0.75, 0.66), max_wh_scale_gap=1, num_fixed_crops=13),
@@ -17,8 +17,8 @@ train_pipeline = [
     dict(type="PackActionInputs"),
 ]
 val_pipeline = [
-    dict(type="OpenVideo", decoders=decoders),
-    dict(type="UniformSample", clip_len=8, num_clips=1, test_mode=True),
+    dict(type="OpenVideo"),
+    dict(type="UniformSample", clip_len=clip_len, num_clips=1, test_mode=True),
     dict(type="DecodeFrames"),
     dict(type="Resize", scale=(-1, 256)),
     dict(type="CenterCrop", crop_size=224),
@@ -26,11 +26,27 @@ val_pipeline = [
     dict(type="PackActionInputs"),
 ]
 test_pipeline = [
-    dict(type="OpenVideo", decoders=decoders),
-    dict(type="UniformSample", clip_len=8, num_clips=4, test_mode=True),
+    dict(type="OpenVideo"),
+    dict(type="UniformSample", clip_len=clip_len, num_clips=4, test_mode=True),
     dict(type="DecodeFrames"),
     dict(type="Resize", scale=(-1, 224)),  # three crops cover the long side, as the host crops
     dict(type="ThreeCrop", crop_size=224),
     dict(type="FormatShape", input_format="NCTHW"),
     dict(type="PackActionInputs"),
 ]
+train_dataloader = dict(
+    batch_size=16,  # 8 GPUs: 128
+    num_workers=8,
+    persistent_workers=True,
+    sampler=dict(type="DefaultSampler", shuffle=True),
+    dataset=dict(type="ActionVideoDataset"))
+val_dataloader = dict(
+    batch_size=16,
+    num_workers=8,
+    persistent_workers=True,
+    sampler=dict(type="DefaultSampler", shuffle=False),
+    dataset=dict(type="ActionVideoDataset", test_mode=True))
+# the host's Inferencer reads the steps here, its inference_recognizer at the top
+test_dataloader = dict(val_dataloader, batch_size=1, dataset=dict(val_dataloader["dataset"], pipeline=test_pipeline))
+val_evaluator = dict(type="ClassAccMetric")
+test_evaluator = dict(type="ClassAccMetric")

@@ -3,5 +3,3 @@ _base_ = ["fully_supervised.py"]
 
 train_cfg = dict(max_epochs=80, val_begin=80, val_interval=80)
 optim_wrapper = dict(optimizer=dict(lr=2e-6))
-param_scheduler = _base_.param_scheduler
-param_scheduler[1].end = 80

@@ -2,6 +2,4 @@
 _base_ = ["fully_supervised.py"]
 
 train_cfg = dict(max_epochs=40)
-param_scheduler = _base_.param_scheduler
-param_scheduler[1].end = 40
 auto_scale_lr = dict(base_batch_size=32)

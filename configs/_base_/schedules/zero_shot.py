@@ -2,5 +2,3 @@
 _base_ = ["fully_supervised.py"]
 
 train_cfg = dict(max_epochs=20)
-param_scheduler = _base_.param_scheduler
-param_scheduler[1].end = 20
