@@ -1,15 +1,16 @@
 """Costs are those of the model that runs: counts against formulas written out here, and against published figures."""
 import json
-import sys
 
 import pytest
 import torch
+from claver_mm_cli import MISTAKE, main
 from mmaction.registry import MODELS
 from mmengine.config import Config
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 from toy import ROOT, TINY
 
+from claver_mm import cost_report
 from claver_mm.attention import kronecker_attention, may_see
 from claver_mm.costs import (
     Activations,
@@ -25,10 +26,7 @@ from claver_mm.costs import (
     text_work,
     video_work,
 )
-from claver_mm.temporal import KroneckerTransformer
-
-sys.path.insert(0, str(ROOT / "tools"))
-import get_cost  # noqa: E402
+from claver_mm.temporal import KroneckerAttention, KroneckerTransformer
 
 PATTERNS = ["kmt", "kmct", "joint", "spatial", "pipeline", "class_token"]
 SIZES = {"B/32": (768, 12, 32, 224, 512), "B/16": (768, 12, 16, 224, 512),  # width, depth, patch, side, width of texts
@@ -199,7 +197,7 @@ def test_a_checkpointed_image_tower_keeps_the_inputs_of_its_blocks():
 
 
 def test_a_stock_backbone_is_counted():
-    costs = get_cost.report(get_cost.load(str(ROOT / "configs/tsn_r50_kmt_k400.py"), None, {}))
+    costs = cost_report.report(cost_report.read_for_costs("tsn_r50_kmt_k400"))
     image, neck = costs["macs_by_part"]["image tower"], costs["macs_by_part"]["temporal neck"]
     assert image["convolutions"] == pytest.approx(8 * 4.087e9, rel=0.001)  # a ResNet-50 at 224 pixels, without its fc
     assert neck == dict(convolutions=0, mlps=2 * 8 * 392 * 512 ** 2, maps=2 * 4 * 392 * 512 ** 2,
@@ -218,58 +216,74 @@ def test_a_model_that_reads_values_is_refused():
 
 
 def test_frames_of_the_command_line_take_the_place_of_the_configs():
-    path = str(ROOT / "configs/claver_b16_k400.py")
-    cfg = get_cost.load(path, 32, {"model.cls_head.bank": None})
+    cfg = cost_report.read_for_costs("claver_b16_k400", 32, {"model.cls_head.bank": None})
     assert cfg.model.neck.num_frames == 32
-    assert {get_cost.view_of(get_cost.pipeline(cfg, split)).frames for split in ("train", "test")} == {32}
-    assert get_cost.view_of(get_cost.pipeline(cfg, "test"))[1:] == ((224, 224), 4, 3, "NCTHW")
-    stock = get_cost.load(str(ROOT / "configs/tsn_r50_kmt_k400.py"), 16, {})
-    assert get_cost.view_of(get_cost.pipeline(stock, "train")).shape(2) == (2, 16, 3, 224, 224)
+    assert cost_report.view_of(cfg, "train").frames == 32
+    assert cost_report.view_of(cfg, "test") == (4, 3, 32, (224, 224), "NCTHW")
+    stock = cost_report.read_for_costs("tsn_r50_kmt_k400", 16)
+    assert cost_report.shape_of(cost_report.view_of(stock, "train"), 2) == (2, 16, 3, 224, 224)
 
 
 @pytest.mark.parametrize("steps, message", [
-    ([dict(type="FormatShape", input_format="NPTCHW")], "layout 'NPTCHW'"),
-    ([dict(type="CenterCrop", crop_size=8), dict(type="FormatShape", input_format="NCTHW")], "clip_len"),
-    ([dict(type="UniformSample", clip_len=8), dict(type="FormatShape", input_format="NCTHW")], "fixed size")])
+    ([("UniformSample", "clip_len", 8), ("CenterCrop", "crop_size", 8), ("FormatShape", "input_format", "NPTCHW")],
+     "layout 'NPTCHW'"),
+    ([("CenterCrop", "crop_size", 8), ("FormatShape", "input_format", "NCTHW")], "clip_len"),
+    ([("UniformSample", "clip_len", 8), ("FormatShape", "input_format", "NCTHW")], "fixed size")])
 def test_a_pipeline_that_does_not_tell_its_view_is_refused(steps, message):
-    steps = Config(dict(steps=steps)).steps
-    if "fixed size" not in message:
-        steps.insert(0, Config(dict(type="CenterCrop", crop_size=8))._cfg_dict)
+    pipeline = [{"type": kind, name: value} for kind, name, value in steps]
+    cfg = Config(dict(test_dataloader=dict(dataset=dict(pipeline=pipeline))))
     with pytest.raises(ValueError, match=message):
-        get_cost.view_of(steps)
+        cost_report.view_of(cfg, "test")
 
 
-def run(monkeypatch, *arguments):
-    monkeypatch.setattr(sys, "argv", ["get_cost.py", *map(str, arguments)])
-    return get_cost.main()
+def run(*arguments):
+    return main(["cost", *map(str, arguments)])
 
 
-def test_the_command_prints_json_with_latency(capsys, monkeypatch):
+def test_the_command_prints_json_with_latency(capsys):
     config = ROOT / "configs/claver_motion.py"
-    assert run(monkeypatch, config, "--latency", 2, "--device", "cpu", "--batch", 3, "--json") == 0
+    assert run(config, "--latency", 2, "--device", "cpu", "--batch", 3, "--json") == 0
     costs = json.loads(capsys.readouterr().out)[str(config)]
     assert costs["frames"] == 4 and costs["text"]["texts"] == [8, 3]
     assert costs["macs"]["executed"] < costs["macs"]["whole"]
     assert costs["latency"]["batch"] == 3 and costs["latency"]["passes"] == 2 and costs["latency"]["median_ms"] > 0
 
 
-def test_configs_of_equal_costs_share_a_row(capsys, monkeypatch, tmp_path):
+def test_configs_of_equal_costs_share_a_row(capsys, tmp_path):
     config = ROOT / "configs/claver_motion.py"
     (tmp_path / "twin.py").write_text(f"_base_ = [{str(config)!r}]")
-    assert run(monkeypatch, config, tmp_path / "twin.py", ROOT / "configs/claver_motion_mean.py") == 0  # no neck
+    assert run(config, tmp_path / "twin.py", ROOT / "configs/claver_motion_mean.py") == 0  # no neck
     tables = [table.splitlines() for table in capsys.readouterr().out.strip().split("\n\n")]
     assert [len(table) for table in tables] == [4, 4]
     assert all("claver_motion, " in table[2] and "twin |" in table[2] for table in tables)
     assert all(len({row.count("|") for row in table}) == 1 for table in tables)
 
 
-def test_one_config_is_described_in_full(capsys, monkeypatch):
-    assert run(monkeypatch, ROOT / "configs/claver_motion.py") == 0
+def test_one_config_is_described_in_full(capsys):
+    assert run(ROOT / "configs/claver_motion.py") == 0
     assert "published convention" in capsys.readouterr().out
 
 
-def test_a_config_that_is_not_there_or_no_leaf_is_named(capsys, monkeypatch):
-    assert run(monkeypatch, "configs/nothing.py") == 2
-    assert capsys.readouterr().err == "configs/nothing.py: no such config\n"
-    assert run(monkeypatch, ROOT / "configs/_base_/plugin.py") == 2
+def test_a_config_that_is_not_there_or_no_leaf_is_named(capsys):
+    assert run("claver_motoin") == MISTAKE
+    said = capsys.readouterr().err
+    assert said.startswith("claver cost: error: no config at claver_motoin, and none of that name is shipped; ")
+    assert "claver_motion" in said
+    assert run(ROOT / "configs/_base_/plugin.py") == MISTAKE
     assert "plugin.py: no whole config" in capsys.readouterr().err
+
+
+def test_attention_called_by_keyword_is_counted():
+    """One keyword, and the hook died of unpacking positional arguments."""
+
+    class ByKeyword(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.attn = KroneckerAttention(16, 2, "kmct")
+
+        def forward(self, x):
+            return self.attn(num_frames=3, x=x)
+
+    with torch.device("meta"):
+        model, x = ByKeyword(), torch.zeros(2, 12, 16)
+    assert count(model, x)[0].products == 2 * 2 * 16 * allowed_pairs("kmct", 3, 4)

@@ -30,7 +30,7 @@ def test_the_damaged_video_is_named(recogniser, clips):
 
 def test_the_public_api_refuses_a_checkpoint_of_another_model(recogniser, tmp_path):
     torch.save(dict(state_dict={"visual.proj": torch.zeros(1)}), tmp_path / "foreign.pth")
-    with pytest.raises(WeightsDoNotFit, match="no weight of the image tower.*convert_checkpoint.py"):
+    with pytest.raises(WeightsDoNotFit, match="no weight of the image tower.*claver convert"):
         init_recognizer(recogniser.cfg, str(tmp_path / "foreign.pth"), device="cpu")
 
 

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 
+import claver_mm_cli
 import numpy as np
 import pytest
 import torch
@@ -41,11 +42,16 @@ def run(*arguments, cwd=None, ok=True):
     return result.stdout + result.stderr
 
 
+def claver(*arguments):
+    """Exit status of the command, run in this process."""
+    return claver_mm_cli.main([str(argument) for argument in arguments])
+
+
 def losses(work_dir):
     return [entry["loss"] for entry in scalars(work_dir) if "loss" in entry]
 
 
-def test_train_then_test_from_any_folder(config_file, tmp_path):
+def test_train_then_test_from_any_folder(config_file, motion_videos, tmp_path):
     config = config_file()
     run(ROOT / "tools/train.py", config, "--seed", 3, "--auto-scale-lr", "--cfg-options",
         "auto_scale_lr.base_batch_size=4", cwd=tmp_path)
@@ -56,12 +62,15 @@ def test_train_then_test_from_any_folder(config_file, tmp_path):
                  "--show-dir", tmp_path / "drawn", cwd=tmp_path)
     assert "acc/top1" in output
     scores = pickle.loads((tmp_path / "scores.pkl").read_bytes())
-    assert len(scores) == 5 and torch.allclose(scores[0]["pred_score"].sum(), torch.tensor(1.0))
+    listed = [line.rsplit(" ", 1) for line in (motion_videos / "val.txt").read_text().splitlines()[:5]]
+    assert [(entry["video"], int(entry["gt_label"])) for entry in scores] == [
+        (str(motion_videos / path), int(label)) for path, label in listed], "DumpResults knew no video by its name"
+    assert torch.allclose(scores[0]["pred_score"].sum(), torch.tensor(1.0))
     assert list((tmp_path / "drawn").rglob("*.png")) or list((tmp_path / "drawn").rglob("*.jpg"))
 
 
 def test_mixed_precision_trains_without_a_gpu(config_file, tmp_path):
-    run(ROOT / "tools/train.py", config_file(), "--amp", "--work-dir", tmp_path / "amp")
+    assert claver("train", config_file(), "--amp", "--work-dir", tmp_path / "amp") == 0
     assert np.isfinite(losses(tmp_path / "amp")).all()
     assert "AmpOptimWrapper" in (tmp_path / "amp/toy.py").read_text()
 
@@ -110,9 +119,9 @@ def test_a_run_killed_in_an_epoch_resumes_from_its_last_checkpoint(config_file, 
         "    def after_train_iter(self, runner, *args, **kwargs):\n"
         "        if runner.epoch == 1:\n            time.sleep(600)\n")
     process = subprocess.Popen([sys.executable, ROOT / "tools/train.py", slow, "--work-dir", work_dir],
-                               env=dict(ENV, PYTHONPATH=str(tmp_path)), stdout=subprocess.DEVNULL,
-                               stderr=subprocess.DEVNULL)
-    deadline = time.time() + 120
+                               env=dict(ENV, PYTHONPATH=f"{tmp_path}:{ENV.get('PYTHONPATH', '')}"),
+                               stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    deadline = time.time() + 240
     while not (work_dir / "last_checkpoint").exists() and time.time() < deadline:
         time.sleep(0.2)
     time.sleep(1)
@@ -120,7 +129,7 @@ def test_a_run_killed_in_an_epoch_resumes_from_its_last_checkpoint(config_file, 
     process.wait()
     assert (work_dir / "epoch_1.pth").exists() and not (work_dir / "epoch_2.pth").exists()
     output = run(ROOT / "tools/train.py", config, "--work-dir", work_dir, "--resume")
-    assert "resumed epoch: 1, iter: 2" in output
+    assert "after epoch 1 and step 2" in output
     run(ROOT / "tools/train.py", config, "--work-dir", tmp_path / "whole")
     killed, whole = (torch.load(folder / "epoch_3.pth", weights_only=True)["state_dict"]
                      for folder in (work_dir, tmp_path / "whole"))
@@ -128,19 +137,25 @@ def test_a_run_killed_in_an_epoch_resumes_from_its_last_checkpoint(config_file, 
 
 
 @pytest.mark.parametrize("arguments, says", [
-    (["tools/train.py", "nowhere.py"], "no config at nowhere.py"),
-    (["tools/test.py", "configs/claver_b16_k400.py", "x.pth", "--dump", "scores.txt"], "should end in .pkl"),
-    (["tools/convert_checkpoint.py", "nowhere.pth", "out.pth"], "no weights file at nowhere.pth"),
+    (["train", "nowhere.py"], "claver train: error: no config at nowhere.py"),
+    (["train", "claver_motion", "--cfg-options", "seed"], "--cfg-options takes KEY=VALUE, got 'seed'"),
+    (["train", "slowonly_r50_kmt_k400", "--cfg-options", "optim_wrapper.type=ApexOptimWrapper", "--amp"],
+     "cannot be combined with optim_wrapper.type='ApexOptimWrapper'"),
+    (["test", "claver_b16_k400", "x.pth", "--dump", "scores.txt"], "should end in .pkl"),
+    (["convert", "nowhere.pth", "out.pth"], "no weights file at nowhere.pth"),
 ])
-def test_bad_arguments_are_named(arguments, says):
-    assert says in run(*arguments, cwd=ROOT, ok=False)
+def test_bad_arguments_are_named(arguments, says, capsys):
+    """In several ways: usage and a message, a message alone, a traceback."""
+    assert claver(*arguments) == claver_mm_cli.MISTAKE
+    said = capsys.readouterr().err
+    assert says in said and said.count("\n") == 1
 
 
-def test_a_published_checkpoint_is_converted_and_tested(config_file, tmp_path):
+def test_a_published_checkpoint_is_converted_and_tested(config_file, tmp_path, capsys):
     from test_weights import PublishedCLAVER
     torch.save({"model": PublishedCLAVER(TINY, 8, True).state_dict()}, tmp_path / "published.pth")
     config = config_file()
-    output = run(ROOT / "tools/convert_checkpoint.py", tmp_path / "published.pth", tmp_path / "ours.pth", "--config",
-                 config)
-    assert "fit" in output
-    assert "acc/top1" in run(ROOT / "tools/test.py", config, tmp_path / "ours.pth", "--work-dir", tmp_path / "test")
+    assert claver("convert", tmp_path / "published.pth", tmp_path / "ours.pth", "--config", config) == 0
+    assert "fit" in capsys.readouterr().out
+    assert claver("test", config, tmp_path / "ours.pth", "--work-dir", tmp_path / "test") == 0
+    assert "acc/top1" in next((tmp_path / "test").rglob("*.log")).read_text()

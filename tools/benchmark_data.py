@@ -37,7 +37,7 @@ from mmengine.config import Config, ConfigDict
 from mmengine.registry import init_default_scope
 from tqdm import tqdm
 
-from claver_mm.datasets.decode import PyAVReader
+from claver_mm.video.decode import PyAVReader
 
 ROOT = Path(__file__).resolve().parents[1]
 FPS, SECONDS = 30, 10
@@ -138,12 +138,13 @@ class ReferencesAlone(PyAVReader):
     """Decodes the frames that others refer to, as far as the wanted ones, and keeps none."""
 
     def frames(self, indices: np.ndarray) -> None:
-        order = sorted(self._place)
-        self._codec.skip_frame = "NONREF"
-        for packet in self._needed(order[index] for index in sorted(set(indices))):
-            self._codec.decode(packet)
-            if packet is None:
-                self._codec.flush_buffers()
+        places = {int(self._packets.shown[index]) for index in indices}
+        for start, stop in self._stretches(places):
+            self._codec.flush_buffers()
+            self._codec.skip_frame = "NONREF"
+            for packet in self._packets.between(start, stop):
+                self._codec.decode(packet)
+            self._codec.decode(None)
 
 
 def decode_references(path: Path, indices: np.ndarray) -> float:

@@ -15,7 +15,6 @@ import statistics
 import time
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 
 import torch
 from benchmark_attention import COLOURS, allowed_share, matmul_peak, published_mask, resident
@@ -25,11 +24,11 @@ from claver_mm.clip import (
     CLIPHead,
     activation,
     build_image_trunk,
-    image_tokens,
     vision_depth,
     vision_heads,
     vision_width,
 )
+from claver_mm.model import CLAVER
 from claver_mm.streaming import VideoStream
 from claver_mm.temporal import KroneckerTransformer
 
@@ -167,11 +166,7 @@ def measure_stream(case: dict, trunk: nn.Module, head: CLIPHead, repeats: int) -
     """The last frame of a clip pushed into a stream, against the whole clip; image encoder and projection included."""
     temporal = make_temporal("ours", case).eval()
 
-    def encode(clip: Tensor) -> Tensor:
-        return image_tokens(trunk, clip.transpose(1, 2).flatten(0, 1)).unflatten(0, (len(clip), -1))
-
-    model = SimpleNamespace(training=False, backbone=encode, neck=SimpleNamespace(transformer=temporal, project=()),
-                            cls_head=SimpleNamespace(clip=head, text_tokens=None))
+    model = CLAVER(trunk, temporal, head, case["arch"]).eval()
     side = trunk.image_size[0]
     clip = torch.randn(case["batch"], 3, case["T"], side, side, device=case["device"])
     streams = {beyond: VideoStream(model, beyond) for beyond in ("restart", "window")
@@ -186,7 +181,7 @@ def measure_stream(case: dict, trunk: nn.Module, head: CLIPHead, repeats: int) -
         if beyond == "restart":
             stream.temporal.length -= 1  # the next turn adds the same frame again
 
-    forms = {"clip": lambda: run(lambda x: head.frame_features(temporal(encode(x))).unsqueeze(2), clip, case, False)}
+    forms = {"clip": lambda: run(lambda x: model.frame_features(x).unsqueeze(2), clip, case, False)}
     for beyond in streams:
         forms[beyond] = lambda beyond=beyond: run(lambda x: push(beyond), clip, case, False)
     seconds = turns(forms, repeats)

@@ -17,8 +17,8 @@ import numpy as np
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 
-from claver_mm.datasets.motion import MOTION_CLASSES, render_clip, reversed_class
-from claver_mm.datasets.motion_files import make_motion_videos
+from claver_mm.video.motion import MOTION_CLASSES, render_clip, reversed_class
+from claver_mm.video.motion_files import make_motion_videos
 
 TOOLS = Path(__file__).resolve().parent
 CONFIGS = {"KMT": "claver_motion.py", "mean pooling": "claver_motion_mean.py"}
@@ -26,15 +26,15 @@ COLOURS = {"KMT": "#0072B2", "mean pooling": "#E69F00"}  # Okabe and Ito: told a
 
 
 def run(tool: str, log: Path, *arguments: str) -> None:
-    """Run a tool of this folder; its epochs go to the screen, everything to ``log``."""
+    """Run a tool of this folder; its epochs and results go to the screen, all it shows to ``log``."""
     command = [sys.executable, "-W", "ignore", str(TOOLS / tool), *arguments]
     env = dict(os.environ, OMP_NUM_THREADS="1")  # the models are small: one core computes, the other decodes
     with log.open("w") as file, subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
                                                  text=True) as process:
         for line in process.stdout:
             file.write(line)
-            if " Epoch(" in line and ("(train)" not in line or "[120/125]" in line):
-                print("   ", line.split(" - INFO - ")[-1].strip(), flush=True)
+            if line.startswith(("epoch ", "test: ")):
+                print("   ", line.strip(), flush=True)
     if process.returncode:
         sys.exit(f"{tool} failed; the end of {log}:\n" + "".join(log.read_text().splitlines(keepends=True)[-15:]))
 

@@ -1,8 +1,6 @@
 #!/usr/bin/env python
 """``claver lists``."""
-import sys
-
-from claver_mm_cli import main
+from door import enter
 
 if __name__ == "__main__":
-    sys.exit(main(["lists", *sys.argv[1:]]))
+    enter("lists")

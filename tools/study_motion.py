@@ -11,7 +11,6 @@ import json
 import os
 import subprocess
 import sys
-import warnings
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -22,8 +21,8 @@ from tqdm import tqdm
 
 from claver_mm import Recognizer
 from claver_mm.clip import tokenize
-from claver_mm.datasets.motion import MOTION_CLASSES, render_clip, render_coverage
-from claver_mm.datasets.motion_files import make_motion_videos
+from claver_mm.video.motion import MOTION_CLASSES, render_clip, render_coverage
+from claver_mm.video.motion_files import make_motion_videos
 from claver_mm.explain.deletion import deletion_drops
 from claver_mm.explain.explanation import words_of
 from claver_mm.explain.relevance import relevance
@@ -56,7 +55,7 @@ def load_clips(recognizer: Recognizer, count: int, seed: int) -> tuple[torch.Ten
 
     The seeds are not those of any training or validation video.
     """
-    h, w = recognizer.model.backbone.visual.grid_size
+    h, w = recognizer.claver.visual.grid_size
     clips, shares, names = [], [], [MOTION_CLASSES[i % len(MOTION_CLASSES)] for i in range(count)]
     for number, name in enumerate(tqdm(names, "clips", leave=False)):
         clips.append(recognizer.view(render_clip(name, (seed, 7, number))).clip)
@@ -69,7 +68,7 @@ def load_clips(recognizer: Recognizer, count: int, seed: int) -> tuple[torch.Ten
 def study_maps(recognizer: Recognizer, clips: torch.Tensor, covered: torch.Tensor, names: list[str],
                seed: int) -> dict:
     """Relevance on the object over that on the background, and the deletion test, for each kind of map."""
-    model, arch = recognizer.model, recognizer.head.arch
+    model, arch = recognizer.claver, recognizer.claver.arch
     tokens = tokenize([f"a red arrow {name}" for name in names], arch)
     maps = {name: [] for name in MAPS}
     drops = {name: [] for name in MAPS}
@@ -100,7 +99,7 @@ def _mean_where(relevances: torch.Tensor, where: torch.Tensor) -> np.ndarray:
 
 def study_words(recognizer: Recognizer, clips: torch.Tensor, names: list[str], seed: int) -> dict:
     """Shares of a text's relevance that its words have, by role: "a <colour> <shape> <verb>" of the right verb."""
-    model, arch, templates = recognizer.model, recognizer.head.arch, recognizer.config.model.cls_head.templates
+    model, arch, templates = recognizer.claver, recognizer.claver.arch, recognizer.config.model.cls_head.templates
     chosen = [templates[i] for i in np.random.default_rng(seed).integers(len(templates), size=len(names))]
     tokens = tokenize([template.format(name) for template, name in zip(chosen, names)], arch)
     shares = []
@@ -157,9 +156,7 @@ def main() -> int:
     clips, covered, names = load_clips(trained, count, seed)
     maps = study_maps(trained, clips, covered, names, seed)
     torch.manual_seed(seed)
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "no checkpoint")  # a model before training is what is asked for
-        untrained = Recognizer(CONFIG)
+    untrained = Recognizer(CONFIG, untrained=True)
     words = {"before training": study_words(untrained, clips, names, seed),
              "after": study_words(trained, clips, names, seed)}
     work_dir.mkdir(parents=True, exist_ok=True)

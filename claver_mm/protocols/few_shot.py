@@ -9,7 +9,9 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from .lists import Video, numbered_lines, split_line, stem
+from ..messages import quoted, shown
+from .annotations import read_annotations
+from .lists import Video, stem
 
 SHOTS = (2, 4, 8, 16)
 
@@ -32,7 +34,7 @@ def draw_few_shot(videos: Sequence[Video], classes: Sequence[str], shots: int, s
         of_class[video.label].append(video)
     for name, some in zip(classes, of_class):
         if len(some) < shots:
-            raise ValueError(f"class {name!r} has {len(some)} training videos, {shots} are to be drawn")
+            raise ValueError(f"class {quoted(name)} has {len(some)} training videos, {shots} are to be drawn")
     return [video for some in of_class for video in sorted(some, key=lambda video: _rank(video, seed))[:shots]]
 
 
@@ -51,17 +53,17 @@ def read_few_shot(path: str | Path, videos: Sequence[Video], classes: Sequence[s
             or a class with another number of videos than ``shots``.
     """
     local, found, unknown = _by_stem(videos), {}, []
-    for where, line in numbered_lines(path):
-        name, label = split_line(line, where)
+    for number, _, name, (label,) in read_annotations(path):
+        where = f"{path}, line {number}"
         video = local.get(stem(name))
         if video is None:
-            unknown.append(f"{name} ({where.rpartition(', ')[2]})")
+            unknown.append(f"{shown(name)} ({where.rpartition(', ')[2]})")
             continue
         if video.label != label:
-            raise ValueError(f"{where}: {name} has the label {label}, in the local list it is {video.label} "
-                             f"({classes[video.label]!r}); was the file made for other classes?")
+            raise ValueError(f"{where}: {shown(name)} has the label {label}, in the local list it is {video.label} "
+                             f"({quoted(classes[video.label])}); was the file made for other classes?")
         if stem(name) in found:
-            raise ValueError(f"{where}: {name} stands there twice")
+            raise ValueError(f"{where}: {shown(name)} stands there twice")
         found[stem(name)] = video
     if unknown:
         raise ValueError(f"{path} names {len(unknown)} videos that the local training list has not: "
@@ -70,7 +72,7 @@ def read_few_shot(path: str | Path, videos: Sequence[Video], classes: Sequence[s
     counts = Counter(video.label for video in found.values())
     for label, name in enumerate(classes):
         if counts[label] != shots:
-            raise ValueError(f"{path} has {counts[label]} videos of class {name!r}, {shots} are expected")
+            raise ValueError(f"{path} has {counts[label]} videos of class {quoted(name)}, {shots} are expected")
     return list(found.values())
 
 
@@ -83,5 +85,6 @@ def _by_stem(videos: Sequence[Video]) -> dict[str, Video]:
     for video in videos:
         other = named.setdefault(stem(video.path), video)
         if other is not video:
-            raise ValueError(f"the training list has the video {stem(video.path)!r} twice: {other.path}, {video.path}")
+            raise ValueError(f"the training list has the video {quoted(stem(video.path))} twice: {shown(other.path)}, "
+                             f"{shown(video.path)}")
     return named

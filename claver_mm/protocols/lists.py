@@ -7,11 +7,14 @@ disagrees with it is refused, with its line.
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator, Sequence
+import io
+from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from ..files import read_text, write_text
+from ..messages import quoted
+from .annotations import numbered_lines, read_annotations
 
 SUBSETS = ("train", "test")
 FOLDERS = ("names", "underscores")
@@ -33,7 +36,7 @@ class ClassNumbers:
         self._numbers = {_key(name): number for number, name in enumerate(classes)}
         if len(self._numbers) != len(self.classes):
             twice = next(name for number, name in enumerate(classes) if self._numbers[_key(name)] != number)
-            raise ValueError(f"the class list has {twice!r} twice but for case and punctuation")
+            raise ValueError(f"the class list has {quoted(twice)} twice but for case and punctuation")
 
     def get(self, name: str) -> int | None:
         """Number of a class, None where it is none."""
@@ -43,8 +46,8 @@ class ClassNumbers:
         """Number of a class; ``where`` is named in the ``ValueError`` for a name that is none."""
         number = self.get(name)
         if number is None:
-            raise ValueError(f"{where}: {name!r} is none of the {len(self.classes)} classes of the class list; is "
-                             "it the list of this data set?")
+            raise ValueError(f"{where}: {quoted(name)} is none of the {len(self.classes)} classes of the class list; "
+                             "is it the list of this data set?")
         return number
 
 
@@ -58,11 +61,11 @@ def read_ucf101(folder: str | Path, split: int, subset: str, classes: Sequence[s
     """
     _check(split, subset)
     numbers = ClassNumbers(classes)
-    for where, line in numbered_lines(Path(folder) / "classInd.txt"):
+    for where, _, line in numbered_lines(Path(folder) / "classInd.txt"):
         number, _, name = line.partition(" ")
         _agree(number, numbers.of(name, where) + 1, name, where)
     videos = []
-    for where, line in numbered_lines(Path(folder) / f"{subset}list{split:02d}.txt"):
+    for where, _, line in numbered_lines(Path(folder) / f"{subset}list{split:02d}.txt"):
         path, _, number = line.partition(" ")
         label = numbers.of(PurePosixPath(path).parent.name, where)
         if number or subset == "train":
@@ -86,10 +89,10 @@ def read_hmdb51(folder: str | Path, split: int, subset: str, classes: Sequence[s
         numbers.of(path.name.removesuffix(ending), str(path))
     videos = []
     for label, name in enumerate(classes):
-        for where, line in numbered_lines(Path(folder) / f"{name}{ending}"):
+        for where, _, line in numbered_lines(Path(folder) / f"{name}{ending}"):
             video, _, mark = line.rpartition(" ")
             if mark not in ("0", "1", "2") or not video:
-                raise ValueError(f"{where}: {line!r} is not 'video.avi mark' with 1 for train, 2 for test or 0")
+                raise ValueError(f"{where}: {quoted(line)} is not 'video.avi mark' with 1 for train, 2 for test or 0")
             if mark == str(1 + SUBSETS.index(subset)):
                 videos.append(Video(f"{name}/{video}", label))
     return videos
@@ -110,9 +113,9 @@ def read_kinetics(path: str | Path, classes: Sequence[str], folders: str | None 
         ValueError: A column that misses, a class that ``classes`` has not, or times that are no numbers, with the line.
     """
     if folders not in (None, *FOLDERS):
-        raise ValueError(f"unknown folders {folders!r}; one of {', '.join(FOLDERS)}, or none")
+        raise ValueError(f"unknown folders {quoted(folders)}; one of {', '.join(FOLDERS)}, or none")
     numbers, videos = ClassNumbers(classes), []
-    reader = csv.DictReader(read_text(path).splitlines())
+    reader = csv.DictReader(io.StringIO(read_text(path)))
     missing = {"label", "youtube_id", "time_start", "time_end"} - set(reader.fieldnames or ())
     if missing:
         raise ValueError(f"{path}, line 1: no column {', '.join(sorted(missing))}; there are test files "
@@ -123,7 +126,8 @@ def read_kinetics(path: str | Path, classes: Sequence[str], folders: str | None 
         try:
             start, end = (int(float(row[column])) for column in ("time_start", "time_end"))
         except (TypeError, ValueError):
-            raise ValueError(f"{where}: times {row['time_start']!r}, {row['time_end']!r} are no seconds") from None
+            times = f"{quoted(row['time_start'])}, {quoted(row['time_end'])}"
+            raise ValueError(f"{where}: times {times} are no seconds") from None
         folder = "" if folders is None else row["label"] + "/"
         folder = folder.replace(" ", "_") if folders == "underscores" else folder
         videos.append(Video(f"{folder}{row['youtube_id']}_{start:06d}_{end:06d}.mp4", label))
@@ -139,24 +143,14 @@ def read_list(path: str | Path, classes: Sequence[str]) -> list[Video]:
             folder of the video is called by.
     """
     numbers, videos = ClassNumbers(classes), []
-    for where, line in numbered_lines(path):
-        name, label = split_line(line, where)
-        if label >= len(numbers.classes):
-            raise ValueError(f"{where}: label {label} is none of the {len(classes)} classes, which count from 0")
+    for number, _, name, (label,) in read_annotations(path, num_classes=len(classes)):
+        where = f"{path}, line {number}"
         folder = PurePosixPath(name).parent.name
         if numbers.get(folder) not in (None, label):
-            raise ValueError(f"{where}: label {label} is {numbers.classes[label]!r}, but the video lies in {folder!r}, "
-                             f"which is {numbers.get(folder)}; is it the list of this data set?")
+            raise ValueError(f"{where}: label {label} is {quoted(numbers.classes[label])}, but the video lies in "
+                             f"{quoted(folder)}, which is {numbers.get(folder)}; is it the list of this data set?")
         videos.append(Video(name, label))
-    return _not_empty(videos, path)
-
-
-def split_line(line: str, where: str) -> tuple[str, int]:
-    """``path label`` -> both; the path may hold spaces."""
-    name, _, label = line.replace("\t", " ").rpartition(" ")
-    if not name.strip() or not label.isdecimal():
-        raise ValueError(f"{where}: {line!r} is not 'path/of/video.mp4 label' with a class number from 0")
-    return name.strip(), int(label)
+    return videos
 
 
 def official_lists(dataset: str, folder: str | Path, classes: Sequence[str]) -> dict[str, list[Video]]:
@@ -185,7 +179,7 @@ def restrict(videos: Sequence[Video], classes: Sequence[str], chosen: Sequence[s
     empty = set(range(len(chosen))) - {video.label for video in kept}
     if empty:
         raise ValueError(f"{len(empty)} of {len(chosen)} classes have no video in the list, among them "
-                         f"{chosen[min(empty)]!r}")
+                         f"{quoted(chosen[min(empty)])}")
     return kept
 
 
@@ -201,19 +195,13 @@ def _key(name: str) -> str:
 
 def _check(split: int, subset: str) -> None:
     if split not in (1, 2, 3) or subset not in SUBSETS:
-        raise ValueError(f"no split {split}, {subset!r}; there are 1, 2 and 3, each with {' and '.join(SUBSETS)}")
+        raise ValueError(f"no split {split}, {quoted(subset)}; there are 1, 2 and 3, each with {' and '.join(SUBSETS)}")
 
 
 def _agree(number: str, expected: int, name: str, where: str) -> None:
     if number.strip() != str(expected):
-        raise ValueError(f"{where}: {name!r} has the number {number!r}, in the class list it is {expected} from 1")
-
-
-def numbered_lines(path: str | Path) -> Iterator[tuple[str, str]]:
-    """Where each line that is not empty stands, and the line."""
-    for number, line in enumerate(read_text(path).splitlines(), start=1):
-        if line.strip():
-            yield f"{path}, line {number}", line.strip()
+        raise ValueError(f"{where}: {quoted(name)} has the number {quoted(number)}, in the class list it is {expected} "
+                         "from 1")
 
 
 def _not_empty(videos: list[Video], path: str | Path) -> list[Video]:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..messages import quoted
 from .few_shot import SHOTS, draw_few_shot, read_few_shot
 from .lists import Video, read_hmdb51, read_kinetics, read_list, read_ucf101, restrict
 from .zero_shot import base_and_novel, kinetics600_zero_shot
@@ -40,7 +41,7 @@ class Run:
 def dataset_of(protocol: str) -> str:
     """``zero-shot-ucf101`` -> ``ucf101``."""
     if protocol not in PROTOCOLS:
-        raise ValueError(f"unknown protocol {protocol!r}; one of {', '.join(PROTOCOLS)}")
+        raise ValueError(f"unknown protocol {quoted(protocol)}; one of {', '.join(PROTOCOLS)}")
     return protocol.rpartition("-")[2]
 
 

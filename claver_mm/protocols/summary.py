@@ -2,8 +2,10 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
+METRIC = "acc/top1"
+"""What protocols report, of the test's metrics."""
 DEVIATIONS = {"sample": statistics.stdev, "population": statistics.pstdev}
 """Standard deviation over ``n`` splits, divided by ``n - 1`` or by ``n``.
 
@@ -35,3 +37,39 @@ def percent(values: Sequence[float], deviation: str = "sample") -> str:
 def harmonic_mean(base: float, novel: float) -> float:
     """Harmonic mean of base and novel accuracy, 0 where either is 0."""
     return statistics.harmonic_mean([base, novel])
+
+
+def summed_up(protocol: str, checkpoint: str | None, results: Sequence[Mapping], deviation: str = "sample",
+              ) -> tuple[list[str], dict[str, dict]]:
+    """A protocol's table of one row, line by line in Markdown, and the numbers behind it.
+
+    Args:
+        protocol, checkpoint: As the table names them.
+        results: Of each test: ``column`` (what is averaged stands in one), ``metrics``, ``list_sha256``, ``videos``,
+            ``listed``, ``classes``, ``views``, ``prompts``.
+        deviation: Of ``DEVIATIONS``.
+    """
+    columns: dict[str, list[Mapping]] = {}
+    for result in results:
+        columns.setdefault(result["column"], []).append(result)
+    accuracy = {name: [result["metrics"][METRIC] for result in some] for name, some in columns.items()}
+    numbers = {name: dict(zip(("mean", "deviation"), mean_and_deviation(values, deviation)), values=values)
+               for name, values in accuracy.items()}
+    printed = {name: percent(values, deviation) for name, values in accuracy.items()}
+    if "novel" in accuracy:
+        numbers["harmonic mean"] = dict(mean=harmonic_mean(numbers["base"]["mean"], numbers["novel"]["mean"]))
+        printed["harmonic mean"] = percent([numbers["harmonic mean"]["mean"]])
+    by_list = {result["list_sha256"]: result for result in results}.values()
+    prompts = results[0]["prompts"]
+    kinds = dict(templates=prompts["templates"], **prompts.get("kinds", {}))
+    cells = {
+        "protocol": protocol, **printed,
+        "videos": ", ".join(f"{one['videos']}" + f" of {one['listed']}" * (one["videos"] != one["listed"])
+                            for one in by_list),
+        "classes": ", ".join(map(str, dict.fromkeys(one["classes"] for one in results))),
+        "texts of a class": f"{prompts['texts_per_class']}: "
+                            + ", ".join(f"{count} {kind}" for kind, count in kinds.items() if count),
+        "views": results[0]["views"], "checkpoint": str(checkpoint)}
+    heads = [name + " %" * (name in printed)
+             + f" (mean ± {deviation} deviation)" * (len(accuracy.get(name, ())) > 1) for name in cells]
+    return [f"| {' | '.join(row)} |" for row in (heads, ["---"] * len(cells), cells.values())], numbers

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 
+from ..messages import quoted
+
 
 @dataclass(frozen=True)
 class Kinetics600ZeroShot:
@@ -49,7 +51,7 @@ def base_and_novel(classes: Sequence[str], base: Sequence[str] | None = None) ->
         return list(classes[:middle]), list(classes[middle:])
     unknown = [name for name in base if name not in classes]
     if unknown:
-        raise ValueError(f"base class {unknown[0]!r} is none of the {len(classes)} classes")
+        raise ValueError(f"base class {quoted(unknown[0])} is none of the {len(classes)} classes")
     novel = [name for name in classes if name not in base]
     if not novel or not base:
         raise ValueError(f"{len(base)} base classes of {len(classes)} leave {len(novel)} novel ones; both are needed")

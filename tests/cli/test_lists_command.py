@@ -46,7 +46,7 @@ def test_what_cannot_be_honoured_is_refused(train, tmp_path, capsys):
     assert make("kinetics600", tmp_path / "k.csv", "--out", tmp_path / "folder") == MISTAKE
     assert "folder is a folder; name a file to write" in capsys.readouterr().err
     assert make("few-shot", train, "--classes", "hmdb15", "--out", "o") == MISTAKE
-    assert "shipped are hmdb51, kinetics400" in capsys.readouterr().err
+    assert "hmdb51, kinetics400" in capsys.readouterr().err
     assert not list(tmp_path.glob("folder.*"))
 
 

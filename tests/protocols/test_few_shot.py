@@ -74,7 +74,7 @@ def test_published_files_are_mapped_onto_the_local_list(tmp_path, lines):
     ("clap_3 0\nx/clap_3.avi 0\n", "line 2: x/clap_3.avi stands there twice"),
     ("clap_3 0\nwave_0 1\nwave_1 1\n", "has 2 videos of class 'wave', 1 are expected"),
     ("clap_3 0\n", "has 0 videos of class 'wave', 1 are expected"),
-    ("clap_3\n", "line 1: 'clap_3' is not"),
+    ("clap_3\n", "line 1: 'clap_3' has no label"),
 ])
 def test_published_files_that_do_not_fit_are_refused(tmp_path, lines, says):
     (tmp_path / "published.txt").write_text(lines)

@@ -132,9 +132,9 @@ def test_a_bad_line_of_kinetics_is_named(tmp_path, text, says):
 
 
 @pytest.mark.parametrize("text, says", [
-    ("a.avi 0\nb.avi\n", "list.txt, line 2: 'b.avi' is not"),
-    ("a.avi clap\n", "line 1: 'a.avi clap' is not"),
-    ("a.avi -1\n", "line 1: 'a.avi -1' is not"),
+    ("a.avi 0\nb.avi\n", "list.txt, line 2: 'b.avi' has no label"),
+    ("a.avi clap\n", "line 1: label 'clap' is no number"),
+    ("a.avi -1\n", "line 1: label -1 is none of the 51 classes"),
     ("a.avi 51\n", "line 1: label 51 is none of the 51 classes"),
     ("clap/a.avi 3\n", "line 1: label 3 is 'chew', but the video lies in 'clap', which is 4"),
     ("\n", "lists no video"),

@@ -1,6 +1,4 @@
 """``python -m claver_mm_cli`` is ``claver``."""
-import sys
+from . import entry
 
-from . import main
-
-sys.exit(main())
+entry()
