@@ -14,6 +14,7 @@ test: $(VENV)/.ready
 
 lint: $(VENV)/.ready
 	$(BIN)/ruff check .
+	$(BIN)/mypy
 
 # mmcv-lite and mmcv own the same folder: mmcv-lite comes only where no mmcv is there
 $(VENV)/.ready: setup.cfg pyproject.toml

@@ -6,6 +6,9 @@ from mmaction.registry import MODELS
 from test_weights import PublishedCLAVER
 from toy import ROOT, TINY, toy_config
 
+from claver_mm.engine.configs import read_config
+from claver_mm.engine.launch import build_runner
+
 README = (ROOT / "README.md").read_text()
 
 
@@ -29,8 +32,33 @@ def test_the_three_lines_recognise_a_video(motion_videos, tmp_path, monkeypatch,
     torch.save(MODELS.build(cfg.model).state_dict(), tmp_path / "epoch_60.pth")
     video = motion_videos / (motion_videos / "val.txt").read_text().split()[0]
     monkeypatch.chdir(tmp_path)
-    exec(code.replace("configs/claver_b16_k400.py", "toy.py").replace("video.mp4", str(video)), {})
+    exec(code.replace('"claver_b16_k400"', '"toy.py"').replace("video.mp4", str(video)), {})
     assert "Recognition(label=" in capsys.readouterr().out
+
+
+def test_the_neck_snippet_trains_from_any_folder(motion_videos, tmp_path, monkeypatch):
+    """It worked in ``configs/`` alone, and died on names of videos with spaces."""
+    code = next(block for block in re.findall(r"```python\n(.*?)```", README, re.S) if "slowonly" in block)
+    folder = tmp_path / "an empty folder"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    video = motion_videos / (motion_videos / "train.txt").read_text().split()[0]
+    (folder / "air drumming.mp4").symlink_to(video)
+    (folder / "list.txt").write_text("air drumming.mp4 3\n" * 2)
+    (folder / "my config.py").write_text(code)
+    options = {"work_dir": "runs", "train_cfg.max_epochs": 1, "model.backbone.pretrained": None,
+               "model.backbone.depth": 50, "train_dataloader.batch_size": 2, "val_dataloader": None, "val_cfg": None,
+               "val_evaluator": None}
+    for split in ("train", "test"):
+        options |= {f"{split}_dataloader.{key}": value for key, value in (
+            ("num_workers", 0), ("persistent_workers", False), ("dataset.ann_file", "list.txt"),
+            ("dataset.data_prefix", dict(video=".")))}
+    cfg = read_config("my config.py", options)
+    for step in cfg.train_dataloader.dataset.pipeline:
+        if "scale" in step:
+            step.scale = (-1, 36) if step.scale[0] == -1 else (32, 32)
+    build_runner(cfg).train()
+    assert (folder / "runs/epoch_1.pth").exists()
 
 
 def test_every_file_that_the_readme_names_is_there():
