@@ -8,8 +8,14 @@ from __future__ import annotations
 
 import sys
 from importlib import import_module
+from typing import TYPE_CHECKING
 
 from .version import __version__
+
+if TYPE_CHECKING:
+    from .model import CLAVER, create_model  # noqa: F401
+    from .recognizer import Recognizer  # noqa: F401
+    from .weights import convert_official, read_state_dict  # noqa: F401
 
 _WHERE = {"CLAVER": "model", "create_model": "model", "convert_official": "weights", "read_state_dict": "weights",
           "Recognizer": "recognizer"}

@@ -39,14 +39,13 @@ class Kept:
         """The value of ``key``, made by ``make()`` if there is none; an error of ``make`` reaches all who wait, and
         the next one tries again."""
         with self._lock:
-            future = self._values.get(key)
-            ours = future is None
-            if ours:
+            theirs = self._values.get(key)
+            if theirs is None:
                 future = self._values[key] = Future()
             else:
                 self._values.move_to_end(key)
-        if not ours:
-            return future.result()
+        if theirs is not None:
+            return theirs.result()
         try:
             value = make()
         except BaseException as error:

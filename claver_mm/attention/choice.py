@@ -58,8 +58,8 @@ def choose_backend(q: Tensor, k: Tensor, v: Tensor, pattern: str, num_frames: in
         return best(q.dtype, q.device, q.shape[-1], pattern, num_frames, L, needs_grad, dropout_p)
     reason = why_not(backend, q.dtype, q.device, q.shape[-1], pattern, q.shape[2], needs_grad, dropout_p)
     if reason:
-        best = best(q.dtype, q.device, q.shape[-1], pattern, num_frames, L, needs_grad, dropout_p)
-        raise ValueError(f"backend {backend!r} cannot serve this call: {reason}; use backend={best.name!r} or 'auto'")
+        other = best(q.dtype, q.device, q.shape[-1], pattern, num_frames, L, needs_grad, dropout_p)
+        raise ValueError(f"backend {backend!r} cannot serve this call: {reason}; use backend={other.name!r} or 'auto'")
     return Choice(backend, "forced")
 
 

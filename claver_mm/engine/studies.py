@@ -4,7 +4,7 @@ from __future__ import annotations
 import copy
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,8 @@ from ..weights import load_strict, read_state_dict
 from .configs import read_config
 
 STUDIES = ("shuffling", "order", "rank")
-TABLES = dict(shuffling=charts.tabulate_shuffling, order=charts.tabulate_order, rank=charts.tabulate_rank)
+TABLES: dict[str, Callable[..., str]] = dict(
+    shuffling=charts.tabulate_shuffling, order=charts.tabulate_order, rank=charts.tabulate_rank)
 
 
 def study(name: str, config: str | Path, checkpoint: str | Path, changes: Mapping[str, object] | None = None, *,

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
 
 RUNNER = frozenset("""
     model work_dir train_dataloader val_dataloader test_dataloader train_cfg val_cfg test_cfg auto_scale_lr
@@ -73,7 +74,7 @@ def dotted(node: Mapping, before: str = "") -> Iterator[str]:
             yield from dotted(value, f"{before}{key}.")
 
 
-def plain(node: object) -> object:
+def plain(node: Any) -> Any:
     """A copy of nested settings in plain dicts, lists and tuples."""
     if isinstance(node, dict):  # dict's own items: MMEngine's dict builds what it holds lazily when asked for it
         return {key: plain(value) for key, value in dict.items(node)}

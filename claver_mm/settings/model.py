@@ -5,6 +5,7 @@ Pure: imports nothing of ``mm*``.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from ..clip import Arch, model_config
 from ..language.prompts import read_lines
@@ -73,7 +74,7 @@ def write_out(model: Mapping) -> tuple[dict, list[str]]:
     return written, notes
 
 
-def _hand_on(value: object, part: dict, name: str, key: str) -> None:
+def _hand_on(value: Any, part: dict, name: str, key: str) -> None:
     """Give a part what the model says, unless it says the same itself."""
     if key not in part:
         if value is not None:

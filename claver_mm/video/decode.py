@@ -95,7 +95,8 @@ class VideoReader:
         # FFmpeg takes what stands before a colon for a protocol
         self._source = source if isinstance(source, bytes) else os.path.abspath(source)
         self._loop_filter, self._warn, self._max_pixels = loop_filter, warn, max_pixels
-        self._waiting, self._failures = list(decoders), []
+        self._waiting = list(decoders)
+        self._failures: list[str] = []
         self._count: int | None = None
         self._open_next("cannot be opened as a video")
         self.fps = self._reader.fps

@@ -27,7 +27,7 @@ def run(args: argparse.Namespace) -> int:
     recognizer, failed = open_recognizer(args), 0
     for video in args.videos:
         try:
-            ranked = recognizer.recognize(video, args.labels or args.labels_file, extra=args.extra, top=args.top)
+            ranked: list = recognizer.recognize(video, args.labels or args.labels_file, extra=args.extra, top=args.top)
         except (OSError, RuntimeError) as error:  # of this video; a ValueError is of labels, which are those of all
             print(error, file=sys.stderr)
             failed += 1
