@@ -19,8 +19,18 @@ CLAVER = [name for name in LEAVES if name.startswith("claver_") and "motion" not
 BY_DATA_SET = {"k400": 400, "k600": 600, "ucf101": 101, "hmdb51": 51}
 
 
+@pytest.fixture
+def without_onednn():
+    """MobileOne at toy size makes oneDNN of torch 2.14 free memory twice in the backward pass, on processors without
+    AVX-512, and the process aborts; with torch's own convolutions it does not."""
+    with torch.backends.mkldnn.flags(enabled=False):
+        yield
+
+
 @pytest.mark.parametrize("name", LEAVES)
-def test_leaf_trains_and_tests(name, motion_videos, tmp_path):
+def test_leaf_trains_and_tests(name, motion_videos, tmp_path, request):
+    if "mobileone" in name:
+        request.getfixturevalue("without_onednn")
     changes = {"train_dataloader.dataset.indices": 4, "val_dataloader.dataset.indices": 2,
                "test_dataloader.dataset.indices": 2, "train_dataloader.batch_size": 4}
     if "claver" not in name:
@@ -160,7 +170,10 @@ def test_claver_is_trained_on_interpretive_prompts(name):
 def test_a_leaf_as_written_serves_the_tools_of_the_host(name):
     """They build ``model`` and read the steps of tests in two places, without our reading of configs."""
     raw, whole = Config.fromfile(ROOT / "configs" / f"{name}.py"), read_config(ROOT / "configs" / f"{name}.py")
-    assert raw.test_pipeline == raw.test_dataloader.dataset.pipeline == whole.test_dataloader.dataset.pipeline
+    first, *others = [[{key: value for key, value in step.items() if key != "_scope_"} for step in pipeline]
+                      for pipeline in (raw.test_pipeline, raw.test_dataloader.dataset.pipeline,
+                                       whole.test_dataloader.dataset.pipeline)]
+    assert others == [first, first]
     if raw.model.type == "CLAVERRecognizer":
         assert not {"arch", "pretrained", "num_frames", "classes"} & {*raw.model.backbone, *raw.model.cls_head}
         assert whole.model.type == "Recognizer3D"
