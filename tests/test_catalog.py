@@ -8,6 +8,7 @@ from mmengine.registry import HOOKS, DefaultScope
 
 import claver_mm  # noqa: F401
 from claver_mm.catalog import CONFIGS, PROMPTS, config_names, find_config
+from claver_mm.engine.configs import read_config
 
 
 def test_every_config_of_the_repository_is_shipped_and_found_by_name(tmp_path, monkeypatch):
@@ -37,6 +38,7 @@ def test_a_leaf_anywhere_inherits_a_shipped_config(tmp_path, monkeypatch, caplog
     folder.mkdir()
     (folder / "leaf.py").write_text('_base_ = "claver_mm::claver/claver_motion.py"\nmodel = dict(neck=dict(depth=1))\n')
     monkeypatch.chdir(folder)
+    assert read_config("leaf.py").model.neck.depth == 1  # whole: scopes that MMEngine adds are no difference
     config = Config.fromfile("leaf.py")
     with DefaultScope.overwrite_default_scope("mmaction"):
         model = MODELS.build(config.model)

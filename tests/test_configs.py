@@ -12,6 +12,7 @@ from toy import ROOT, TINY, scalars, toy_config
 
 from claver_mm.engine.configs import read_config
 from claver_mm.engine.launch import build_runner
+from claver_mm.settings.keys import unscoped
 
 LEAVES = sorted(str(path.relative_to(ROOT / "configs").with_suffix("")) for path in (ROOT / "configs").rglob("*.py")
                 if "_base_" not in path.parts)
@@ -170,9 +171,8 @@ def test_claver_is_trained_on_interpretive_prompts(name):
 def test_a_leaf_as_written_serves_the_tools_of_the_host(name):
     """They build ``model`` and read the steps of tests in two places, without our reading of configs."""
     raw, whole = Config.fromfile(ROOT / "configs" / f"{name}.py"), read_config(ROOT / "configs" / f"{name}.py")
-    first, *others = [[{key: value for key, value in step.items() if key != "_scope_"} for step in pipeline]
-                      for pipeline in (raw.test_pipeline, raw.test_dataloader.dataset.pipeline,
-                                       whole.test_dataloader.dataset.pipeline)]
+    first, *others = map(unscoped, (raw.test_pipeline, raw.test_dataloader.dataset.pipeline,
+                                    whole.test_dataloader.dataset.pipeline))
     assert others == [first, first]
     if raw.model.type == "CLAVERRecognizer":
         assert not {"arch", "pretrained", "num_frames", "classes"} & {*raw.model.backbone, *raw.model.cls_head}

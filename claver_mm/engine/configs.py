@@ -9,7 +9,7 @@ from mmengine.config import Config
 from ..catalog import find_config
 from ..settings import complete
 from ..settings.data import SPLITS, datasets
-from ..settings.keys import RUNNER, plain, unread
+from ..settings.keys import RUNNER, plain, unread, unscoped
 from ..settings.schedule import stretch
 
 
@@ -73,7 +73,7 @@ def _let_follow(raw: dict, changes: Mapping[str, object]) -> None:
         at_top = any(key.partition(".")[0] == f"{split}_pipeline" for key in changes)
         if at_top and not any(key.startswith(f"{split}_dataloader.dataset.pipeline") for key in changes):
             for name, dataset in datasets(raw):
-                if name == split and dataset.get("pipeline") == raw.get(f"{split}_pipeline"):
+                if name == split and unscoped(dataset.get("pipeline")) == unscoped(raw.get(f"{split}_pipeline")):
                     dataset.pop("pipeline", None)
 
 

@@ -28,11 +28,14 @@ from .record import datasets_of, describe_classes, test_views
 
 FOR_A_PERSON = dict(for_a_person=True)
 """``logger.info(text, extra=FOR_A_PERSON)`` shows a text on the screen, and logs it."""
+FOR_A_FILE = ("Epoch(", "Iter(", "resumed epoch")
+"""Beginnings of the host's lines that are shown too where the screen is no terminal: programs read them there."""
 
 
 class Console(logging.StreamHandler):
     """Takes the place of an ``MMLogger``'s own handler for the screen: what is for a person, as it stands, and warnings
-    and errors in the host's format, with any progress bar out of the way."""
+    and errors in the host's format, with any progress bar out of the way. Where the screen is no terminal, the host's
+    lines of losses and metrics as well (``default_hooks.logger.interval``)."""
 
     def __init__(self, stock: logging.StreamHandler) -> None:
         super().__init__(sys.stdout)
@@ -43,7 +46,8 @@ class Console(logging.StreamHandler):
     def filter(self, record: logging.LogRecord) -> bool | logging.LogRecord:
         """See ``logging.Filterer.filter``."""
         shown = getattr(record, "for_a_person", False) or (
-            record.levelno >= logging.WARNING and not record.getMessage().startswith(HOST_LOG_LINES))
+            record.levelno >= logging.WARNING and not record.getMessage().startswith(HOST_LOG_LINES)) or (
+            not self.stream.isatty() and record.getMessage().startswith(FOR_A_FILE))
         return shown and super().filter(record)
 
     def format(self, record: logging.LogRecord) -> str:

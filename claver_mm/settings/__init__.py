@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from .data import complete_data, complete_frames, datasets
-from .keys import check_keys, plain
+from .keys import check_keys, plain, unscoped
 from .model import SHARED, complete_model, is_said_once, write_out
 from .schedule import complete_schedule
 
@@ -53,6 +53,6 @@ def _check_one_place(cfg: Mapping) -> None:
             raise ValueError(f"nothing reads {key!r} at the top of a config; did you mean model.{key}?")
     for split, dataset in datasets(cfg):  # the host's inference_recognizer reads the one, its Inferencer the other
         top = cfg.get(f"{split}_pipeline")
-        if top is not None and dataset.get("pipeline", top) != top:
+        if top is not None and unscoped(dataset.get("pipeline", top)) != unscoped(top):
             raise ValueError(f"{split}_pipeline and {split}_dataloader.dataset.pipeline differ: give both the same, or "
                              "take the data set's away, and it follows")

@@ -81,3 +81,12 @@ def plain(node: Any) -> Any:
     if isinstance(node, list | tuple):
         return type(node)(plain(value) for value in node)
     return node
+
+
+def unscoped(node: Any) -> Any:
+    """A copy without ``_scope_``, which MMEngine adds to the outer ones of the dicts that come from another package."""
+    if isinstance(node, dict):
+        return {key: unscoped(value) for key, value in dict.items(node) if key != "_scope_"}
+    if isinstance(node, list | tuple):
+        return type(node)(unscoped(value) for value in node)
+    return node
