@@ -17,24 +17,20 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from threading import Lock
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
-from .clip import (
-    Arch,
-    CLIPHead,
-    activation,
-    build_image_trunk,
-    clip_tokens,
-    tokenize,
-    vision_depth,
-    vision_heads,
-    vision_width,
-)
 from .kept import Kept
 from .language.prompts import ACTION_TEMPLATES
 from .language.texts import Labels, Texts, listed, read_labels, texts_of_classes
 from .temporal import KroneckerTransformer, mix, number_of_blocks, projections
+from .towers.architectures import Arch, activation, vision_depth, vision_heads, vision_width
+from .towers.head import CLIPHead, check_pool, class_tokens_suffice
+from .towers.image import build_image_trunk, clip_tokens
+from .towers.preprocessing import Preprocessing, preprocessing_of
+from .towers.pretrained import resolve_pretrained
+from .towers.tokenizer import tokenize
 from .weights import (
     StateDict,
     convert_official,
@@ -42,10 +38,8 @@ from .weights import (
     image_trunk_weights,
     load_strict,
     read_state_dict,
-    resolve_pretrained,
 )
 
-POOLS = ("class_token", "mean")
 SCORES = ("prob", "similarity")
 ROOM_FOR_TOKENS = 1 << 26
 """Bytes of token ids that a model keeps."""
@@ -61,25 +55,29 @@ class CLAVER(nn.Module):
     For use and study; training goes through the host's recogniser, with which it can share its parts (``of``).
 
     Args:
-        visual: Image tower up to its last block (``claver_mm.clip.build_image_trunk``).
+        visual: Image tower up to its last block (``claver_mm.towers.image``).
         temporal: None for the mean over frames.
         clip: The rest of CLIP.
         arch: The architecture, which names the tokenizer.
+        preprocessing: How frames are prepared for the tower.
         project: See ``claver_mm.temporal.projections``.
-        pool: What stands for a frame, its ``class_token`` or the ``mean`` over its tokens.
+        pool: What stands for a frame: what the ``tower`` reads itself, its ``class_token``, or the ``mean`` over its
+            tokens.
         score: See ``class_scores``.
     """
 
     def __init__(self, visual: nn.Module, temporal: KroneckerTransformer | None, clip: CLIPHead, arch: Arch,
-                 project: nn.ModuleList | None = None, pool: str = "class_token", score: str = "prob") -> None:
+                 preprocessing: Preprocessing, project: nn.ModuleList | None = None, pool: str = "tower",
+                 score: str = "prob") -> None:
         super().__init__()
-        check_choice("pool", pool, POOLS)
+        check_pool(pool, clip.tower)
         check_choice("score", score, SCORES)
         self.visual = visual
         self.temporal = temporal
         self.project = nn.ModuleList() if project is None else project
         self.clip = clip
         self.arch = arch
+        self.preprocessing = preprocessing
         self.pool = pool
         self.score = score
         self.encoding: dict = {}  # how texts are encoded, see claver_mm.language.encode_texts
@@ -103,15 +101,15 @@ class CLAVER(nn.Module):
         if neck is not None and not isinstance(temporal, KroneckerTransformer):
             raise ValueError(f"no CLAVER in this {type(model).__name__}: it needs a TemporalNeck or no neck, got "
                              f"{type(neck).__name__}")
-        claver = cls(backbone.visual, temporal, head.clip, head.arch, getattr(neck, "project", None), head.pool,
-                     head.score)
+        claver = cls(backbone.visual, temporal, head.clip, head.arch, backbone.preprocessing,
+                     getattr(neck, "project", None), head.pool, head.score)
         claver.encoding = head.encoding
         object.__setattr__(claver, "_head", head)
         claver.training = model.training
         return claver
 
     def image_tokens(self, clips: Tensor) -> Tensor:
-        """Tokens of the image tower's last block, class token first: ``(B, 3, T, h, w) -> (B, T, L, D)``."""
+        """Tokens of the image tower's last block, prefix tokens first: ``(B, 3, T, h, w) -> (B, T, L, D)``."""
         return clip_tokens(self.visual, clips)
 
     def mix(self, tokens: Tensor) -> Tensor:
@@ -146,6 +144,24 @@ class CLAVER(nn.Module):
     def forward(self, clips: Tensor, tokens: Tensor) -> Tensor:
         """Normalised clips ``(B, 3, T, h, w)`` and token ids ``(C, M, context)`` -> logits ``(B, M, C)``."""
         return self.logits(self.video_features(clips), self.text_features(tokens))
+
+    def prepare(self, frames: np.ndarray | Sequence[np.ndarray]) -> Tensor:
+        """RGB frames ``(T, h, w, 3)`` in uint8, of any size, as a normalised clip ``(1, 3, T, h, w)``.
+
+        Resized and normalised as the tower's weights were trained, by open_clip's own steps.
+
+        Raises:
+            ValueError: Frames of another shape or dtype.
+        """
+        frames = [np.asarray(frame) for frame in frames]
+        odd = [frame for frame in frames if frame.ndim != 3 or frame.shape[-1] != 3 or frame.dtype != np.uint8]
+        if odd or not frames:
+            what = f"{odd[0].dtype} {odd[0].shape}" if odd else "none"
+            raise ValueError(f"frames must be uint8 RGB (T, h, w, 3), got {what}")
+        prepared = self.preprocessing
+        pixels = torch.from_numpy(np.stack([prepared.resized(frame) for frame in frames])).to(self.device)
+        mean, std = (pixels.new_tensor(values, dtype=torch.float32) for values in (prepared.mean, prepared.std))
+        return ((pixels / 255 - mean) / std).permute(3, 0, 1, 2).unsqueeze(0)
 
     def tokenize(self, texts: Sequence[str]) -> Tensor:
         """Token ids ``(N, context)`` of texts."""
@@ -219,14 +235,16 @@ class EvaluationMode:
 
 def create_model(arch: Arch = "B/16", pretrained: str | Path | None = None, pattern: str | None = "kmt",
                  num_frames: int = 8, depth: int | float = 1 / 3, checkpoint: str | Path | Mapping | None = None, *,
-                 image_size: int | None = None, embed_dims: int | None = None, pool: str = "class_token",
-                 score: str = "prob") -> CLAVER:
+                 image_size: int | None = None, embed_dims: int | None = None, pool: str = "tower",
+                 score: str = "prob", zero_init_residual: bool = False, preprocessing: str | Mapping | None = None,
+                 cache_dir: str | Path | None = None) -> CLAVER:
     """A CLAVER by name, in evaluation mode, on the CPU.
 
     Args:
-        arch: ``B/32``, ``B/16``, ``L/14``, ``L/14@336``, any open_clip architecture with a ViT image tower, or an
-            open_clip model config as a dict.
-        pretrained: CLIP weights for both towers: a file, or an open_clip tag such as ``openai``, which is downloaded.
+        arch: ``B/32``, ``B/16``, ``L/14``, ``L/14@336``, any open_clip architecture (``PE-Core-L-14-336``),
+            ``hf-hub:ORGANISATION/NAME``, ``local-dir:FOLDER``, or an open_clip model config as a dict.
+        pretrained: Weights of both towers: a file, or an open_clip tag such as ``openai``, which is downloaded; or
+            again ``hf-hub:...``, ``local-dir:...``.
         pattern: Of the temporal transformer, a name in ``claver_mm.attention.PATTERNS``; None or ``mean`` for none.
         num_frames: ``T`` that the temporal embedding is made for; weights of another number are interpolated.
         depth: Temporal blocks, or as a float their share of the image tower's.
@@ -235,6 +253,9 @@ def create_model(arch: Arch = "B/16", pretrained: str | Path | None = None, patt
         image_size: Side of the input in pixels where it is not the architecture's.
         embed_dims: Width of the temporal transformer where it is not the image tower's.
         pool, score: See ``CLAVER``.
+        zero_init_residual: Let the temporal transformer be the identity at first; see ``KroneckerTransformer``.
+        preprocessing: Where ``pretrained`` does not say it; see ``claver_mm.towers.preprocessing_of``.
+        cache_dir: Where downloaded weights lie.
 
     Without ``checkpoint`` the temporal transformer is random, without both everything is.
 
@@ -256,10 +277,12 @@ def create_model(arch: Arch = "B/16", pretrained: str | Path | None = None, patt
         heads = vision_heads(arch) if width == D else max(width // 64, 1)
         temporal = KroneckerTransformer(
             width, heads, number_of_blocks(depth, vision_depth(arch)), num_frames, pattern,
-            act_layer=activation(arch), class_tokens_only=pool == "class_token")
-    model = CLAVER(trunk, temporal, clip, arch, project, pool, score).eval()
+            act_layer=activation(arch), class_tokens_only=class_tokens_suffice(clip.tower, pool),
+            zero_init_residual=zero_init_residual)
+    prepared = preprocessing_of(arch, pretrained, preprocessing, image_size)
+    model = CLAVER(trunk, temporal, clip, arch, prepared, project, pool, score).eval()
     if pretrained is not None:
-        path = resolve_pretrained(pretrained, arch)
+        path = resolve_pretrained(pretrained, arch, cache_dir)
         weights = read_state_dict(path)
         load_strict(trunk, image_trunk_weights(weights), f"image tower of {path}")
         load_strict(clip, head_weights(weights), f"text tower of {path}")

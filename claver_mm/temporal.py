@@ -127,6 +127,8 @@ class KroneckerTransformer(nn.Module):
         class_tokens_only: Give back the class tokens alone, ``(B, T, 1, D)``. They are the same; the last block saves
             the queries, projections and MLPs of all other tokens, which nothing would read.
         interpolate: Whether clips, and weights, of another length than ``num_frames`` are taken at all.
+        zero_init_residual: Begin as the identity, exactly: every branch ends in zeros, and so does the temporal
+            embedding. What stands before and after then gives what it gives without a temporal part.
 
     Raises:
         ValueError: Unknown pattern, or a size that does not fit.
@@ -135,7 +137,8 @@ class KroneckerTransformer(nn.Module):
     def __init__(self, width: int, heads: int, depth: int, num_frames: int, pattern: str = "kmt",
                  mlp_ratio: float = 4.0, drop_path: float = 0.0,
                  act_layer: Callable[[], nn.Module] = QuickGELU, embedding_std: float = 0.02,
-                 class_tokens_only: bool = False, interpolate: bool = True) -> None:
+                 class_tokens_only: bool = False, interpolate: bool = True,
+                 zero_init_residual: bool = False) -> None:
         super().__init__()
         check_pattern(pattern)
         for name, value in (("width", width), ("heads", heads), ("depth", depth), ("num_frames", num_frames)):
@@ -146,6 +149,7 @@ class KroneckerTransformer(nn.Module):
         self.embedding_std = embedding_std
         self.class_tokens_only = class_tokens_only
         self.interpolate = interpolate
+        self.zero_init_residual = zero_init_residual
         self.temporal_embedding = nn.Parameter(torch.zeros(1, num_frames, width))
         rates = torch.linspace(0, drop_path, depth, device="cpu").tolist()
         self.resblocks = nn.ModuleList(
@@ -157,6 +161,11 @@ class KroneckerTransformer(nn.Module):
         """Draw all weights anew: CLIP's initialisation for the blocks, which the paper leaves open."""
         nn.init.trunc_normal_(self.temporal_embedding, std=self.embedding_std)
         init_transformer(self.resblocks)
+        if self.zero_init_residual:
+            nn.init.zeros_(self.temporal_embedding)
+            for last in (layer for block in self.resblocks for layer in (block.attn.out_proj, block.mlp.c_proj)):
+                nn.init.zeros_(last.weight)
+                nn.init.zeros_(last.bias)
 
     def embedding_for(self, num_frames: int) -> Tensor:
         """Temporal embedding ``(1, T, D)``, linearly interpolated where ``T`` is not the one it was made for."""

@@ -14,7 +14,7 @@ model = dict(
     data_preprocessor=dict(type="ActionDataPreprocessor", mean=[66] * 3, std=[240] * 3, format_shape="NCTHW"),
     backbone=dict(type="CLIPBackbone"),
     # a time that can be told from the start: at 0.02, meant for fine-tuning, a short training may miss it
-    neck=dict(type="KMTNeck", depth=2, embedding_std=0.5, class_tokens_only=True),
+    neck=dict(type="KMTNeck", depth=2, embedding_std=0.5),
     cls_head=dict(
         type="ContrastiveTextHead", templates=["{}", "a shape {}", "a video of something {}"], num_draws=2))
 train_cfg = dict(type="EpochBasedTrainLoop", max_epochs=8, val_begin=4, val_interval=4)

@@ -11,13 +11,13 @@ from toy import TINY
 
 from claver_mm import convert_official
 from claver_mm.clip import CLIPHead, activation, build_image_trunk, model_config, vision_depth, vision_heads
+from claver_mm.towers.pretrained import resolve_pretrained
 from claver_mm.weights import (
     head_weights,
     image_trunk_weights,
     load_strict,
     read_state_dict,
     refuse_other_sizes,
-    resolve_pretrained,
 )
 
 B32_SHALLOW = copy.deepcopy(open_clip.get_model_config("ViT-B-32-quickgelu"))

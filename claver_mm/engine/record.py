@@ -18,9 +18,9 @@ from mmengine.model import is_model_wrapper
 from ..datasets.video_dataset import leaf_datasets
 from ..files import write_text
 from ..protocols.views import pipeline_of, read_view
+from ..towers.pretrained import resolve_pretrained
 from ..version import __version__
 from ..video.shards import split_path, video_exists
-from ..weights import resolve_pretrained
 
 PACKAGES = ("torch", "torchvision", "mmengine", "mmaction2", "mmcv", "mmcv-lite", "mmpretrain", "open_clip_torch",
             "av", "decord", "opencv-python", "numpy")

@@ -13,7 +13,8 @@ import numpy as np
 from open_clip import SimpleTokenizer
 from torch import Tensor
 
-from ..clip import Arch, tokenizer_of
+from ..towers.architectures import Arch
+from ..towers.tokenizer import tokenizer_of
 
 
 @dataclass

@@ -5,42 +5,51 @@ from mmaction.registry import MODELS
 from mmengine.model import BaseModule
 from torch import Tensor
 
-from ..clip import Arch, build_image_trunk, clip_tokens
+from ..towers.architectures import Arch
+from ..towers.image import build_image_trunk, clip_tokens, keep_batch_statistics, set_checkpointing
+from ..towers.preprocessing import preprocessing_of
+from ..towers.pretrained import resolve_pretrained
 from ..weights import (
     WeightsDoNotFit,
     image_trunk_weights,
     load_strict,
     read_state_dict,
     refuse_other_sizes,
-    resolve_pretrained,
 )
 
 
 @MODELS.register_module()
 class CLIPBackbone(BaseModule):
-    """The ViT of CLIP, frame by frame, giving all tokens of its last block before ``ln_post``.
+    """The image tower of CLIP, SigLIP, PE and others, frame by frame, giving all tokens of its last block.
+
+    What a tower does after that block (norm, pooling, projection) lies in the head, behind the neck.
 
     Args:
-        arch: ``B/32``, ``B/16``, ``L/14``, ``L/14@336``, any open_clip architecture with a ViT image tower, or an
-            open_clip model config as a dict.
-        pretrained: Weights file (OpenAI or open_clip) or open_clip tag, loaded by ``init_weights``; None trains from
-            scratch.
+        arch: ``B/32``, ``B/16``, ``L/14``, ``L/14@336``, any open_clip architecture (``PE-Core-L-14-336``),
+            ``hf-hub:ORGANISATION/NAME``, ``local-dir:FOLDER``, or an open_clip model config as a dict.
+        pretrained: Weights file (OpenAI or open_clip), open_clip tag, or again ``hf-hub:`` or ``local-dir:``, loaded by
+            ``init_weights``; None trains from scratch.
         image_size: Side of the input where it is not the architecture's; the positional embedding is interpolated.
+        preprocessing: How frames were prepared for the weights, where ``pretrained`` does not say it or not rightly:
+            the tag that a file has the weights of, or ``mean``, ``std`` and so on
+            (``claver_mm.towers.preprocessing_of``).
         frozen: Train nothing of the tower.
         grad_checkpointing: Trade time for activation memory in training.
 
     Raises:
-        ValueError: Unknown architecture, or one without a ViT image tower that has a class token.
+        ValueError: Unknown architecture, or one whose preprocessing is not known.
     """
 
     def __init__(self, arch: Arch, pretrained: str | None = None, image_size: int | None = None, frozen: bool = False,
-                 grad_checkpointing: bool = False, init_cfg: dict | None = None) -> None:
+                 grad_checkpointing: bool = False, preprocessing: str | dict | None = None,
+                 init_cfg: dict | None = None) -> None:
         super().__init__(init_cfg)
         self.arch = arch
         self.pretrained = pretrained
         self.frozen = frozen
+        self.preprocessing = preprocessing_of(arch, pretrained, preprocessing, image_size)
         self.visual = build_image_trunk(arch, image_size)
-        self.visual.set_grad_checkpointing(grad_checkpointing)
+        set_checkpointing(self.visual, grad_checkpointing, arch)
         self.visual.requires_grad_(not frozen)
         self.register_load_state_dict_pre_hook(refuse_other_sizes)
         self.register_load_state_dict_pre_hook(_refuse_foreign_weights)
@@ -53,8 +62,10 @@ class CLIPBackbone(BaseModule):
             load_strict(self.visual, image_trunk_weights(read_state_dict(path)), f"image tower of {path}")
 
     def train(self, mode: bool = True) -> CLIPBackbone:
-        """A frozen tower stays in evaluation mode."""
-        return super().train(mode and not self.frozen)
+        """A frozen tower stays in evaluation mode, batch norms in any case."""
+        super().train(mode and not self.frozen)
+        keep_batch_statistics(self.visual)
+        return self
 
     def forward(self, frames: Tensor) -> Tensor:
         """``(B, 3, T, h, w) -> (B, T, L, D)``."""

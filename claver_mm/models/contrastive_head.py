@@ -13,13 +13,16 @@ from mmaction.models.heads import BaseHead
 from mmaction.registry import MODELS
 from torch import Tensor
 
-from ..clip import Arch, CLIPHead, tokenize, vision_width
 from ..language.bank import read_bank
 from ..language.encoder import TOKENS_AT_ONCE
 from ..language.prompts import ACTION_TEMPLATES, read_lines
 from ..language.texts import Texts, texts_as_given, texts_of_classes
-from ..model import POOLS, SCORES, check_choice, class_scores
-from ..weights import head_weights, load_strict, read_state_dict, refuse_other_sizes, resolve_pretrained
+from ..model import SCORES, check_choice, class_scores
+from ..towers.architectures import Arch, tower_of
+from ..towers.head import CLIPHead, check_pool
+from ..towers.pretrained import resolve_pretrained
+from ..towers.tokenizer import tokenize
+from ..weights import head_weights, load_strict, read_state_dict, refuse_other_sizes
 
 
 @MODELS.register_module()
@@ -35,16 +38,16 @@ class ContrastiveTextHead(BaseHead):
         bank: Prompt bank with further texts of the classes: a file (``claver_mm.language.read_bank``), or a mapping.
         kinds: Which kinds of the bank's texts; all where None.
         per_kind: How many of each kind; all where None.
-        pretrained: Weights file or open_clip tag for text tower, ``ln_post``, projection and logit scale, loaded by
+        pretrained: Weights file or open_clip tag for text tower, pooling, projection and logit scale, loaded by
             ``init_weights``; that of the backbone.
         num_draws: ``K`` of equation 9; all ``M`` where there are no more.
         frozen_text: Train nothing of the text tower.
-        frozen_visual: Train nothing of ``ln_post`` and projection, the image tower's part that lies here.
+        frozen_visual: Train nothing of norm, pooling and projection, the image tower's part that lies here.
         grad_checkpointing: Trade time for activation memory of the text tower: that of one batch of texts remains.
         tokens_at_once: Tokens of a batch of texts.
         share_texts: In distributed training each rank encodes its part of the texts of a step.
-        pool: What stands for a frame: its class token, or the mean over its tokens, which patterns without exchange
-            between tokens of a frame need (``pipeline``, paper section 3.2).
+        pool: What stands for a frame: what the ``tower`` reads itself, its ``class_token``, or the ``mean`` over its
+            tokens, which patterns without exchange between tokens of a frame need (``pipeline``, paper section 3.2).
         score: ``prob``: softmax over classes for each description, mean over descriptions (published code);
             ``similarity``: sum of similarities over descriptions (equation 10).
         draw_seed: Seed of the draws; draw number ``n`` is the same on every rank, and after a resume where
@@ -65,10 +68,10 @@ class ContrastiveTextHead(BaseHead):
                  kinds: Sequence[str] | None = None, per_kind: int | None = None, pretrained: str | None = None,
                  num_draws: int = 5, frozen_text: bool = False, frozen_visual: bool = False,
                  grad_checkpointing: bool = False, tokens_at_once: int = TOKENS_AT_ONCE, share_texts: bool = True,
-                 pool: str = "class_token", score: str = "prob", draw_seed: int = 0,
+                 pool: str = "tower", score: str = "prob", draw_seed: int = 0,
                  average_clips: str | None = "prob", **kwargs) -> None:
         check_choice("score", score, SCORES)
-        check_choice("pool", pool, POOLS)
+        check_pool(pool, tower_of(arch))
         if num_draws < 1:
             raise ValueError(f"num_draws must be at least 1, got {num_draws}")
         if bank is None and (kinds, per_kind) != (None, None):
@@ -80,7 +83,7 @@ class ContrastiveTextHead(BaseHead):
             source = classes if isinstance(classes, str) else "the list of classes"
             raise ValueError(f"{source} names {len(names)} classes, but num_classes={num_classes}; "
                              "give the class list of the data set")
-        super().__init__(num_classes if names is None else len(names), vision_width(arch),
+        super().__init__(num_classes if names is None else len(names), tower_of(arch).width,
                          average_clips=average_clips, **kwargs)
         self.arch = arch
         self.pretrained = pretrained
@@ -93,8 +96,8 @@ class ContrastiveTextHead(BaseHead):
         self.encoding = dict(tokens_at_once=tokens_at_once, checkpointing=grad_checkpointing)
         self.share_texts = share_texts
         self.clip.text.requires_grad_(not frozen_text)
-        self.clip.ln_post.requires_grad_(not frozen_visual)
-        self.clip.proj.requires_grad_(not frozen_visual)
+        for part in self.clip.image_parts():
+            part.requires_grad_(not frozen_visual)
         self.register_load_state_dict_pre_hook(refuse_other_sizes)
         self.next_draw = 0
         self._tokenize = partial(tokenize, arch=arch)
@@ -142,7 +145,7 @@ class ContrastiveTextHead(BaseHead):
         Raises:
             ValueError: Classes with different numbers of texts or none, no class at all, or token ids of another shape.
         """
-        self.texts = texts_as_given(texts, self._tokenize, self.clip.text.context_length)
+        self.texts = texts_as_given(texts, self._tokenize, self.clip.context_length)
         self.num_classes = len(self.texts)
 
     def frame_features(self, tokens: Tensor) -> Tensor:

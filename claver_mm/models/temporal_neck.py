@@ -5,8 +5,8 @@ from mmaction.registry import MODELS
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
-from ..clip import Arch, activation, vision_depth, vision_heads, vision_width
 from ..temporal import KroneckerTransformer, QuickGELU, mix, number_of_blocks, projections
+from ..towers.architectures import Arch, activation, vision_depth, vision_heads, vision_width
 from ..weights import refuse_other_sizes
 
 ACTIVATIONS = {"gelu": nn.GELU, "quick_gelu": QuickGELU}
@@ -38,6 +38,8 @@ class TemporalNeck(BaseModule):
         class_tokens_only: Give back the class tokens alone, ``(B, T, 1, D)``, which is all that
             ``ContrastiveTextHead`` reads; the last block then computes nothing else. For tokens only.
         interpolate: Whether a clip of another length than ``num_frames`` is taken at all.
+        zero_init_residual: Begin as the identity, exactly, as of MMAction2's ResNets: training starts from the accuracy
+            that the recogniser has without a neck.
 
     Raises:
         ValueError: A value out of range, unknown, or missing for want of ``arch``; the message names the way out.
@@ -47,7 +49,8 @@ class TemporalNeck(BaseModule):
                  in_channels: int | None = None, num_heads: int | None = None, backbone_depth: int | None = None,
                  embed_dims: int | None = None, mlp_ratio: float = 4.0, drop_path_rate: float = 0.0,
                  act: str | None = None, embedding_std: float = 0.02, layout: str = "auto", interpolate: bool = True,
-                 class_tokens_only: bool = False, init_cfg: dict | None = None) -> None:
+                 class_tokens_only: bool = False, zero_init_residual: bool = False,
+                 init_cfg: dict | None = None) -> None:
         super().__init__(init_cfg)
         if layout not in ("auto", "tokens", "maps"):
             raise ValueError(f"layout must be 'auto', 'tokens' or 'maps', got {layout!r}")
@@ -67,7 +70,8 @@ class TemporalNeck(BaseModule):
         act_layer = ACTIVATIONS[act] if act else activation(arch) if arch is not None else nn.GELU
         self.transformer = KroneckerTransformer(
             width, max(width // 64, 1) if num_heads is None else num_heads, number_of_blocks(depth, backbone_depth),
-            num_frames, pattern, mlp_ratio, drop_path_rate, act_layer, embedding_std, class_tokens_only, interpolate)
+            num_frames, pattern, mlp_ratio, drop_path_rate, act_layer, embedding_std, class_tokens_only, interpolate,
+            zero_init_residual)
         self.register_load_state_dict_pre_hook(refuse_other_sizes)
 
     def forward(self, x: Tensor, data_samples: list | None = None) -> tuple[Tensor, dict]:

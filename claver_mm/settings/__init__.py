@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from .data import complete_data, complete_frames, datasets
+from .data import complete_data, complete_frames, complete_sizes, datasets
 from .keys import check_keys, plain, unscoped
 from .model import SHARED, complete_model, is_said_once, write_out
 from .schedule import complete_schedule
@@ -40,6 +40,7 @@ def complete(cfg: Mapping) -> dict:
         notes += found
     complete_data(cfg)
     complete_frames(cfg, num_frames)
+    complete_sizes(cfg)
     notes += complete_schedule(cfg)
     if notes:
         cfg["derived"] = list(dict.fromkeys(notes))

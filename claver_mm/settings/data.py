@@ -7,12 +7,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from ..language.shipped import find_classes
+from ..protocols.views import read_view
+from ..towers.architectures import tower_of
 from .keys import plain
-from .model import kind_of, listed_classes
+from .model import NECKS, kind_of, listed_classes
 
 SPLITS = ("train", "val", "test")
 SAMPLERS = ("UniformSample", "SampleFrames", "DenseSampleFrames")
-NECKS = ("TemporalNeck", "KMTNeck", "KMCTNeck")
 ROOT = "{data_root}"
 
 
@@ -94,11 +95,7 @@ def complete_frames(cfg: dict, num_frames: int | None) -> None:
             cfg.pop("clip_len", None)
             return
         num_frames = neck.get("num_frames", 8)
-    pipelines = {f"{split}_pipeline": cfg[f"{split}_pipeline"] for split in SPLITS
-                 if isinstance(cfg.get(f"{split}_pipeline"), list)}
-    pipelines |= {f"{split}_dataloader.dataset.pipeline": dataset["pipeline"] for split, dataset in datasets(cfg)
-                  if isinstance(dataset.get("pipeline"), list)}
-    samplers = [(name, number, step, pipeline) for name, pipeline in pipelines.items()
+    samplers = [(name, number, step, pipeline) for name, pipeline in pipelines(cfg).items()
                 for number, step in enumerate(pipeline) if isinstance(step, dict) and kind_of(step) in SAMPLERS]
     written = cfg.pop("clip_len", None)
     if written not in (None, num_frames) and not any(step.get("clip_len") == written for _, _, step, _ in samplers):
@@ -119,3 +116,54 @@ def complete_frames(cfg: dict, num_frames: int | None) -> None:
         if shape == "NCHW" and name.endswith("dataset.pipeline") and frames % num_frames:
             raise ValueError(f"{name}.{number} takes {frames} frames of a video, model.neck.num_frames is "
                              f"{num_frames}, which does not divide them; set num_clips, or num_frames of the neck")
+
+
+def pipelines(cfg: Mapping) -> dict[str, list]:
+    """Every list of steps of a config by the place where it stands."""
+    found = {f"{split}_pipeline": cfg[f"{split}_pipeline"] for split in SPLITS
+             if isinstance(cfg.get(f"{split}_pipeline"), list)}
+    return found | {f"{split}_dataloader.dataset.pipeline": dataset["pipeline"] for split, dataset in datasets(cfg)
+                    if isinstance(dataset.get("pipeline"), list)}
+
+
+def complete_sizes(cfg: dict) -> None:
+    """Let frames have the size that the image tower takes, in place.
+
+    Sizes follow where the pipelines of the config were written for ``crop_size``, which is said at the top: crops of
+    that size become the tower's, resized sides keep their ratio to it.
+
+    Args:
+        cfg: Config whose model is written out, and whose data sets have their pipelines.
+
+    Raises:
+        ValueError: A pipeline of another size, or one that would have to follow a tower whose input is no square.
+    """
+    written, model = cfg.pop("crop_size", None), cfg["model"] if isinstance(cfg.get("model"), dict) else {}
+    backbone = model.get("backbone")
+    if kind_of(backbone) != "CLIPBackbone":
+        return
+    side = tower_of(backbone["arch"], backbone.get("image_size")).image_size
+    for name, pipeline in pipelines(cfg).items():
+        if written is not None and (written, written) != side:
+            if side[0] != side[1]:
+                raise ValueError(f"the image tower takes frames of {side[0]}x{side[1]} pixels, for which the steps of "
+                                 f"{name} cannot be derived from crop_size={written}: write them out, without it")
+            for step in pipeline:
+                _resize(step, written, side[0])
+        try:
+            view = read_view(pipeline)
+        except ValueError:  # what it makes of a video is not known; a run says what does not fit
+            continue
+        if view.side not in (None, side):
+            raise ValueError(f"{name} makes frames of {view.side[0]}x{view.side[1]} pixels, the image tower takes "
+                             f"{side[0]}x{side[1]}: set model.image_size, or the sizes of the steps")
+
+
+def _resize(step: dict, old: int, new: int) -> None:
+    """Sizes of a step for crops of another size, in place."""
+    for key in ("scale", "size", "crop_size", "input_size"):
+        value = step.get(key)
+        if isinstance(value, list | tuple):
+            step[key] = type(value)(entry if entry < 0 else round(entry * new / old) for entry in value)
+        elif type(value) is int:
+            step[key] = round(value * new / old)

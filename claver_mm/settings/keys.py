@@ -17,7 +17,7 @@ RUNNER = frozenset("""
     """.split())
 """Top-level keys that MMEngine's Runner, ours or the host's tools read."""
 VARIABLES = frozenset("""
-    train_pipeline val_pipeline test_pipeline train_videos val_videos test_videos data_root clip_len
+    train_pipeline val_pipeline test_pipeline train_videos val_videos test_videos data_root clip_len crop_size
     """.split())
 """Top-level keys from which ``complete`` fills in others."""
 INSIDE = {"env_cfg": ("cudnn_benchmark", "mp_cfg", "dist_cfg", "resource_limit", "type"),

@@ -7,20 +7,25 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ..clip import Arch, model_config
 from ..language.prompts import read_lines
 from ..language.shipped import find_bank, find_classes
+from ..towers.architectures import Arch, model_config, tower_of
+from ..towers.head import class_tokens_suffice
+from ..towers.preprocessing import Preprocessing, preprocessing_of
 from .keys import did_you_mean, plain
 
 BUILDER = "CLAVERRecognizer"
 SHARED = {
     "arch": ("backbone", "neck", "cls_head"),
     "pretrained": ("backbone", "cls_head"),
+    "preprocessing": ("backbone",),
+    "image_size": ("backbone",),
     "num_frames": ("neck",),
     "classes": ("cls_head",),
     "bank": ("cls_head",),
 }
 """What is said of a whole model, and which of its parts it is handed to."""
+NECKS = ("TemporalNeck", "KMTNeck", "KMCTNeck")
 PARTS = {"backbone": "CLIPBackbone", "neck": "KMTNeck", "cls_head": "ContrastiveTextHead"}
 KNOWN = (*SHARED, *PARTS, "data_preprocessor", "train_cfg", "test_cfg", "init_cfg", "type", "_scope_")
 
@@ -40,10 +45,11 @@ def write_out(model: Mapping) -> tuple[dict, list[str]]:
     """The ``Recognizer3D``, all parts written out, that a ``CLAVERRecognizer`` stands for; and what had to give way.
 
     Args:
-        model: ``arch``, ``pretrained``, ``num_frames``, ``classes`` and ``bank`` of the whole, and in ``backbone``,
-            ``neck`` (None for none) and ``cls_head`` what concerns these alone. ``classes`` is a list, a file or the
-            name of a shipped list; ``bank`` a file, a mapping, None, or ``'auto'``: the shipped bank that has texts for
-            all classes, or none, so that templates serve alone. Mixup and cutmix get the number of classes.
+        model: ``arch``, ``pretrained``, ``preprocessing``, ``image_size``, ``num_frames``, ``classes`` and ``bank`` of
+            the whole, and in ``backbone``, ``neck`` (None for none) and ``cls_head`` what concerns these alone.
+            ``classes`` is a list, a file or the name of a shipped list; ``bank`` a file, a mapping, None, or
+            ``'auto'``: the shipped bank that has texts for all classes, or none, so that templates serve alone. Mixup
+            and cutmix get the number of classes, the data preprocessor mean and standard deviation of the weights.
 
     Raises:
         ValueError: An unknown key, a part that says something else than the model, or kinds of texts without a bank.
@@ -70,8 +76,27 @@ def write_out(model: Mapping) -> tuple[dict, list[str]]:
     if head.get("bank") == "auto":
         notes = _choose_bank(head)
     _count_classes(written, said_once=True)
+    _follow_tower(written)
     agree(written)
     return written, notes
+
+
+def _follow_tower(written: dict) -> None:
+    """What the image tower decides, where the model does not say it: mean and standard deviation, and whether class
+    tokens are all that the temporal transformer has to give."""
+    backbone, neck = written["backbone"], written["neck"]
+    prepared = _preprocessing(backbone)
+    given = written.get("data_preprocessor")
+    written["data_preprocessor"] = given = {"type": "ActionDataPreprocessor", "format_shape": "NCTHW", **(given or {})}
+    given.setdefault("mean", prepared.mean_255)
+    given.setdefault("std", prepared.std_255)
+    if neck is not None and kind_of(neck) in NECKS:
+        pool = written["cls_head"].get("pool", "tower")
+        neck.setdefault("class_tokens_only", class_tokens_suffice(tower_of(backbone["arch"]), pool))
+
+
+def _preprocessing(backbone: Mapping) -> Preprocessing:
+    return preprocessing_of(*(backbone.get(key) for key in ("arch", "pretrained", "preprocessing", "image_size")))
 
 
 def _hand_on(value: Any, part: dict, name: str, key: str) -> None:
@@ -114,6 +139,7 @@ def agree(model: Mapping) -> None:
         if not same_arch(parts[first]["arch"], part["arch"]):
             raise ValueError(f"model.{first}.arch is {shown(parts[first]['arch'])}, model.{name}.arch is "
                              f"{shown(part['arch'])}: the parts of a model share one architecture")
+    _check_preprocessing(model)
     towers = [parts[name].get("pretrained") for name in SHARED["pretrained"] if name in parts]
     if len(towers) == 2 and towers[0] != towers[1]:
         raise ValueError(f"model.backbone.pretrained is {shown(towers[0])}, model.cls_head.pretrained is "
@@ -123,6 +149,20 @@ def agree(model: Mapping) -> None:
             raise ValueError(f"model.{key}: {kind_of(model)} takes no {key!r}, this config says it in "
                              + " and ".join(f"model.{name}.{key}" for name in SHARED[key])
                              + f"; only {BUILDER}, which the shipped configs name, hands it on")
+
+
+def _check_preprocessing(model: Mapping) -> None:
+    """Refuse frames that are not normalised as for the weights of the image tower."""
+    backbone, given = model.get("backbone"), model.get("data_preprocessor")
+    if kind_of(backbone) != PARTS["backbone"] or not backbone.get("pretrained") or not given:
+        return
+    prepared = _preprocessing(backbone)
+    for key, wanted in (("mean", prepared.mean_255), ("std", prepared.std_255)):
+        if key in given and any(abs(a - b) > 0.5 for a, b in zip(given[key], wanted, strict=True)):
+            raise ValueError(
+                f"model.data_preprocessor.{key} is {shown(given[key])}, the weights {shown(backbone['pretrained'])} of "
+                f"{shown(backbone['arch'])} were trained with {[round(value, 3) for value in wanted]}: leave it out, "
+                f"or say so where it is meant: preprocessing=dict({key}=...), in numbers from 0 to 1")
 
 
 def same_arch(first: Arch, second: Arch) -> bool:

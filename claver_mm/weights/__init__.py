@@ -9,9 +9,8 @@ from .layouts import (
     head_weights,
     image_trunk_weights,
 )
-from .reading import check_activation, load_file, read_state_dict, resolve_pretrained
+from .reading import load_file, read_state_dict
 from .torchscript import is_torchscript
 
-__all__ = ["NOT_WEIGHTS", "OFFICIAL_RENAMES", "StateDict", "WeightsDoNotFit", "check_activation", "check_values",
-           "clip_layout", "convert_official", "head_weights", "image_trunk_weights", "is_torchscript", "load_file",
-           "load_strict", "read_state_dict", "refuse_other_sizes", "resolve_pretrained"]
+__all__ = ["NOT_WEIGHTS", "OFFICIAL_RENAMES", "StateDict", "WeightsDoNotFit", "check_values", "clip_layout", "convert_official", "head_weights", "image_trunk_weights", "is_torchscript", "load_file",
+           "load_strict", "read_state_dict", "refuse_other_sizes"]

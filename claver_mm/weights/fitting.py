@@ -115,7 +115,8 @@ def _unfit(name: str, loaded: object, wanted: Tensor) -> str | None:
         return "is a tensor without values (of the device 'meta')"
     if wanted.is_floating_point() != loaded.is_floating_point():
         return f"{loaded.dtype} instead of {wanted.dtype}"
-    resized = name.endswith(("temporal_embedding", "visual.positional_embedding")) or name == "positional_embedding"
+    resized = name.endswith(("temporal_embedding", "visual.positional_embedding", "trunk.pos_embed")) \
+        or name == "positional_embedding"
     fits = loaded.shape == wanted.shape or loaded.numel() == wanted.numel() == 1
     if not fits and resized:
         fits = loaded.numel() > 0 and loaded.ndim == wanted.ndim and loaded.shape[-1] == wanted.shape[-1]

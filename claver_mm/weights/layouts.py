@@ -28,6 +28,11 @@ OFFICIAL_RENAMES = (
 """Key of a CLAVER checkpoint in CLIP's layout -> key of our recogniser; the first pattern that matches renames."""
 
 
+AFTER_THE_TRUNK = re.compile(r"(ln_post|attn_pool|attnpool|head|trunk\.(norm|attn_pool|fc_norm|head_drop|head))\.|proj$")
+"""Names, below ``visual.``, of what comes after an image tower's last block; see ``claver_mm.towers.pooling``."""
+UNUSED = ("text_decoder.", "text.transformer.embeddings.position_ids")
+"""Weights of open_clip's files that no embedding depends on: CoCa's captions, and numbers that counted positions."""
+
 CLAVER_NAMES = ("visual.temporal_embedding", "visual.transformer_t.")
 RECOGNISER_NAMES = ("backbone.", "neck.", "cls_head.")
 CLIP_NAMES = ("visual.conv1.", "visual.class_embedding", "visual.transformer.resblocks.")
@@ -52,16 +57,17 @@ def clip_layout(state_dict: StateDict) -> StateDict:
 
 
 def image_trunk_weights(state_dict: StateDict) -> StateDict:
-    """Of CLIP weights, those of ``build_image_trunk``."""
+    """Of weights in open_clip's layout, those of ``build_image_trunk``."""
     trunk = {key.removeprefix("visual."): value for key, value in state_dict.items() if key.startswith("visual.")}
-    return {key: value for key, value in trunk.items() if not key.startswith("ln_post.") and key != "proj"}
+    return {key: value for key, value in trunk.items() if not AFTER_THE_TRUNK.match(key)}
 
 
 def head_weights(state_dict: StateDict) -> StateDict:
-    """Of CLIP weights, those of ``CLIPHead``: everything that is not of the image trunk, so that nothing is lost."""
+    """Of weights in open_clip's layout, those of ``CLIPHead``: everything that is not of the image trunk, so that
+    nothing is lost, but for a decoder of captions."""
     trunk = {f"visual.{key}" for key in image_trunk_weights(state_dict)}
-    rest = {key: value for key, value in clip_layout(state_dict).items() if key not in trunk}
-    return {re.sub(r"^visual\.(ln_post\.|proj$)", r"\1", key): value for key, value in rest.items()}
+    rest = {key.removeprefix("visual."): value for key, value in clip_layout(state_dict).items() if key not in trunk}
+    return {key: value for key, value in rest.items() if not key.startswith(UNUSED)}
 
 
 def convert_official(state_dict: Mapping[str, Tensor]) -> StateDict:

@@ -1,6 +1,6 @@
-"""Weights files: which there are, where they are, and what is in them.
+"""Weights files: what is in them.
 
-Pure: imports torch and open_clip, nothing of ``mm*``.
+Pure: imports torch, nothing of ``mm*``.
 """
 from __future__ import annotations
 
@@ -10,12 +10,10 @@ from collections import OrderedDict
 from collections.abc import Mapping
 from pathlib import Path
 
-import open_clip
 import torch
 from safetensors.torch import load_file as load_safetensors
 from torch import Tensor
 
-from ..clip import PAPER_ARCHS, Arch, model_config
 from .archives import check_file, listed
 from .layouts import NOT_WEIGHTS, StateDict, without_prefix
 from .torchscript import is_torchscript, read_torchscript
@@ -83,35 +81,3 @@ def load_file(path: str | Path, map_location: str | torch.device | None = "cpu")
     except Exception as error:  # every format has errors of its own, few of which name the file
         why = " ".join(str(error).split())[:200] or type(error).__name__
         raise ValueError(f"{path} cannot be read as weights: {why}") from error
-
-
-def resolve_pretrained(pretrained: str | Path, arch: Arch) -> Path:
-    """Path of a weights file: the file itself, or an open_clip tag (``openai``, ``laion2b_s34b_b79k``) downloaded.
-
-    Raises:
-        ValueError: Neither a file nor a tag of the architecture, or weights trained with another activation.
-        RuntimeError: The tag could not be downloaded.
-    """
-    path = Path(pretrained).expanduser()
-    if path.is_file():
-        check_activation(pretrained, arch, is_torchscript(path))
-        return path
-    name = PAPER_ARCHS.get(arch, arch) if isinstance(arch, str) else None
-    tags = open_clip.list_pretrained_tags_by_model(name) if name else []
-    if pretrained not in tags:
-        raise ValueError(f"{str(pretrained)!r} is neither a file nor an open_clip tag of {arch!r}; its tags: "
-                         f"{', '.join(tags) or 'none'}")
-    config = open_clip.get_pretrained_cfg(name, pretrained)
-    check_activation(pretrained, arch, config.get("quick_gelu", False))
-    try:
-        return Path(open_clip.download_pretrained(config))
-    except Exception as error:
-        raise RuntimeError(f"open_clip weights {pretrained!r} of {arch!r} could not be downloaded ({error}); give the "
-                           "path of a file that you have instead: pretrained='/path/to/ViT-B-16.pt'") from error
-
-
-def check_activation(pretrained: str | Path, arch: Arch, trained_with_quick_gelu: bool) -> None:
-    """OpenAI's weights in a model with plain GELU run without complaint and are a few points worse: refuse them."""
-    if trained_with_quick_gelu and not model_config(arch).get("quick_gelu", False):
-        raise ValueError(f"{pretrained} was trained with QuickGELU, but {arch!r} is built with GELU; use the "
-                         "'-quickgelu' form of the architecture")

@@ -2,10 +2,10 @@
 import pytest
 import torch
 from mmaction.registry import MODELS
-from mmengine.config import Config
 from toy import ROOT, TINY
 
 from claver_mm.attention import PATTERNS
+from claver_mm.engine.configs import read_config
 from claver_mm.models.temporal_neck import number_of_blocks
 from claver_mm.temporal import QuickGELU
 
@@ -99,8 +99,7 @@ def test_tiny_arch_depth():
 
 
 def test_class_tokens_only_is_the_switch_of_the_claver_configs():
-    cfg = Config.fromfile(ROOT / "configs/claver_b16_k400.py")
-    assert cfg.model.neck.class_tokens_only
+    assert read_config(ROOT / "configs/claver_b16_k400.py").model.neck.class_tokens_only
     assert neck(class_tokens_only=True)(torch.randn(2, 4, 5, 16))[0].shape == (2, 4, 1, 16)
     assert neck(class_tokens_only=True, embed_dims=8)(torch.randn(2, 4, 5, 16))[0].shape == (2, 4, 1, 16)
 

@@ -9,6 +9,9 @@ from claver_mm.settings import complete, write_out
 OTHER = dict(TINY, quick_gelu=False)
 
 
+MEAN, STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
+
+
 def said_once(**changes):
     return dict(type="CLAVERRecognizer", arch=TINY, num_frames=4, classes=["run", "jump"]) | changes
 
@@ -27,7 +30,9 @@ def test_parts_are_handed_what_the_model_says():
                                        neck=dict(type="KMCTNeck", depth=2)))
     assert model == dict(
         type="Recognizer3D", backbone=dict(type="CLIPBackbone", arch=TINY, pretrained="w.pt"),
-        neck=dict(type="KMCTNeck", depth=2, arch=TINY, num_frames=4),
+        neck=dict(type="KMCTNeck", depth=2, arch=TINY, num_frames=4, class_tokens_only=True),
+        data_preprocessor=dict(type="ActionDataPreprocessor", format_shape="NCTHW", mean=[255 * x for x in MEAN],
+                               std=[255 * x for x in STD]),
         cls_head=dict(type="ContrastiveTextHead", arch=TINY, pretrained="w.pt", classes=["run", "jump"],
                       bank={"run": ["a"], "jump": ["b"]}))
     assert notes == [] and write_out(said_once(neck=None))[0]["neck"] is None

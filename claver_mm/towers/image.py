@@ -1,0 +1,92 @@
+"""The first half of an image tower: from frames to their tokens before pooling (paper section 3.1, equation 1).
+
+Pure: imports torch, open_clip and pure parts of this package, nothing of ``mm*``.
+Letters: ``N`` frames, ``B`` clips, ``T`` frames of a clip, ``L`` tokens of a frame, ``D`` width.
+
+A tower is cut where its tokens have gone through the last block: before the norm that comes last, where transformers
+have one there. What comes after the cut reads one frame's tokens and lies in ``claver_mm.towers.pooling``; in between
+stands the temporal transformer. Both halves keep open_clip's names, so that each weight has one place.
+"""
+from __future__ import annotations
+
+import torch
+from open_clip.modified_resnet import ModifiedResNet
+from open_clip.timm_model import TimmModel
+from open_clip.transformer import VisionTransformer
+from torch import Tensor, nn
+
+from ..temporal import init_transformer
+from .architectures import Arch, build_visual, model_config, shown_arch, side_of, tower_of
+from .pooling import leave_out_pooling
+from .positions import fit_positions_when_loading
+
+
+def build_image_trunk(arch: Arch, image_size: int | tuple[int, int] | None = None) -> nn.Module:
+    """The image tower up to its last block: without the norm after it, pooling and projection.
+
+    open_clip's transformer starts from CLIP's own initialisation, which open_clip gives its text tower alone; without
+    it a tower that is trained from scratch learns several times more slowly. Weights of another input size load: their
+    positional embedding is interpolated.
+
+    Raises:
+        ValueError: As of ``model_config``.
+    """
+    visual = build_visual(model_config(arch, image_size))
+    leave_out_pooling(visual)
+    if isinstance(visual, VisionTransformer):
+        init_transformer(visual.transformer.resblocks)
+    fit_positions_when_loading(visual)
+    return visual
+
+
+def image_tokens(trunk: nn.Module, images: Tensor) -> Tensor:
+    """All tokens of the last block, ``(N, 3, h, w) -> (N, L, D)``: prefix tokens, then those of the grid, row by row.
+
+    A map, as convolutional towers give, is such a grid.
+    """
+    expected = side_of(trunk)
+    if tuple(images.shape[-2:]) != expected:
+        raise ValueError(f"the image tower is built for frames of {expected} pixels, got {tuple(images.shape[-2:])}; "
+                         "set image_size on the backbone, or crop the frames to fit")
+    if isinstance(trunk, TimmModel):
+        features = trunk.trunk.forward_features(images)
+        if features.ndim == 3:
+            return features
+        if getattr(trunk.trunk, "output_fmt", "NCHW") == "NHWC":
+            return features.flatten(1, 2)
+        return features.flatten(2).transpose(1, 2)
+    if isinstance(trunk, ModifiedResNet):
+        outputs = trunk.forward_intermediates(images, indices=1, intermediates_only=True)
+        return outputs["image_intermediates"][-1].flatten(2).transpose(1, 2)
+    outputs = trunk.forward_intermediates(images, indices=1, intermediates_only=True, output_fmt="NLC",
+                                          output_extra_tokens=True)
+    return torch.cat([outputs["image_intermediates_prefix"][-1], outputs["image_intermediates"][-1]], dim=1)
+
+
+def clip_tokens(trunk: nn.Module, clips: Tensor) -> Tensor:
+    """``image_tokens`` of clips, frame by frame: ``(B, 3, T, h, w) -> (B, T, L, D)``."""
+    if clips.ndim != 5:
+        raise ValueError(f"expected clips (B, 3, T, h, w), got shape {tuple(clips.shape)}; "
+                         "use FormatShape and data_preprocessor with 'NCTHW'")
+    B, _, T = clips.shape[:3]
+    return image_tokens(trunk, clips.transpose(1, 2).flatten(0, 1)).unflatten(0, (B, T))
+
+
+def keep_batch_statistics(trunk: nn.Module) -> None:
+    """Batch norms of a tower in training use the statistics that they were trained with, as under ``norm_eval`` of
+    MMAction2's ResNets: the frames of a few clips are no sample of images."""
+    for module in trunk.modules():
+        if isinstance(module, nn.modules.batchnorm._BatchNorm):
+            module.eval()
+
+
+def set_checkpointing(trunk: nn.Module, on: bool, arch: Arch) -> None:
+    """Whether activations of a tower's blocks are computed again in the backward pass.
+
+    Raises:
+        ValueError: A tower that cannot.
+    """
+    if on and not tower_of(arch).checkpointing:
+        raise ValueError(f"the image tower of {shown_arch(arch)} cannot compute activations again; leave "
+                         "grad_checkpointing of the backbone out, or freeze it")
+    trunk.set_grad_checkpointing(on)

@@ -1,0 +1,138 @@
+"""How frames were prepared when the weights of a tower were trained, by open_clip's own records.
+
+Pure: imports open_clip, numpy and Pillow, nothing of ``mm*``.
+"""
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields, replace
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import open_clip
+from open_clip.transform import MaybeToTensor, PreprocessCfg, image_transform_v2
+from PIL import Image
+from torchvision.transforms import Compose, Normalize
+
+from .architectures import PAPER_ARCHS, SCHEMES, Arch, shown_arch, tower_of, written_config
+
+RESIZE_MODES = ("shortest", "squash", "longest")
+INTERPOLATIONS = ("bicubic", "bilinear")
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """From pixels to what an image tower takes."""
+
+    size: tuple[int, int]
+    """Height and width."""
+    mean: tuple[float, float, float]
+    """Of red, green and blue, for pixels from 0 to 1."""
+    std: tuple[float, float, float]
+    interpolation: str = "bicubic"
+    resize_mode: str = "shortest"
+    """``shortest``: the short side to ``size``, the centre cropped; ``squash``: both sides, whatever the shape;
+    ``longest``: the long side, the rest filled up."""
+
+    def __post_init__(self) -> None:
+        for name, known in (("resize_mode", RESIZE_MODES), ("interpolation", INTERPOLATIONS)):
+            if getattr(self, name) not in known:
+                raise ValueError(f"unknown {name} {getattr(self, name)!r}; one of {', '.join(known)}")
+        for name in ("mean", "std"):
+            if len(getattr(self, name)) != 3:
+                raise ValueError(f"{name} has a number for red, green and blue, got {getattr(self, name)!r}")
+
+    @property
+    def mean_255(self) -> list[float]:
+        """For pixels from 0 to 255, as data preprocessors of the host take it."""
+        return [255 * value for value in self.mean]
+
+    @property
+    def std_255(self) -> list[float]:
+        """For pixels from 0 to 255."""
+        return [255 * value for value in self.std]
+
+    def resized(self, frame: np.ndarray) -> np.ndarray:
+        """An RGB frame ``(h, w, 3)`` in uint8 at the size of the tower, by open_clip's own steps; not yet
+        normalised."""
+        return np.asarray(self._steps(Image.fromarray(frame)))
+
+    @cached_property
+    def _steps(self) -> Compose:
+        whole = image_transform_v2(PreprocessCfg(**{**asdict(self), "mode": "RGB"}), is_train=False)
+        return Compose([step for step in whole.transforms if not isinstance(step, MaybeToTensor | Normalize)])
+
+
+def preprocessing_of(arch: Arch, pretrained: str | Path | None = None, given: str | Mapping | None = None,
+                     image_size: int | tuple[int, int] | None = None) -> Preprocessing:
+    """How frames are prepared for the weights of an architecture.
+
+    Args:
+        arch: See ``claver_mm.towers.architectures``.
+        pretrained: An open_clip tag; or a file, which says nothing of it; or None.
+        given: What is known better: the tag that a file has the weights of, or ``mean``, ``std``, ``interpolation``,
+            ``resize_mode`` that differ.
+        image_size: Side of the input where it is not the architecture's.
+
+    Raises:
+        ValueError: A file, and weights of this architecture were trained with different preprocessing; or an unknown
+            setting.
+    """
+    found = _recorded(arch, given if isinstance(given, str) else pretrained)
+    prepared = Preprocessing(tower_of(arch, image_size).image_size, tuple(map(float, found["mean"])),
+                             tuple(map(float, found["std"])), found["interpolation"], found["resize_mode"])
+    if given is None or isinstance(given, str):
+        return prepared
+    known = [field.name for field in fields(Preprocessing) if field.name != "size"]
+    odd = [key for key in given if key not in known]
+    if odd:
+        raise ValueError(f"preprocessing takes {', '.join(known)}, not {odd[0]!r}; a size is said by image_size")
+    return replace(prepared, **{key: tuple(map(float, value)) if isinstance(value, Sequence) and not isinstance(
+        value, str) else value for key, value in given.items()})
+
+
+def _recorded(arch: Arch, pretrained: str | Path | None) -> dict:
+    """Settings under open_clip's names."""
+    usual = asdict(PreprocessCfg())
+    if not isinstance(arch, str) or arch.startswith(SCHEMES):
+        own = written_config(arch).get("preprocess_cfg") if isinstance(arch, dict) else _beside(arch)
+        return {**usual, **{key: value for key, value in (own or {}).items() if value is not None}}
+    name = PAPER_ARCHS.get(arch, arch)
+    tags = {tag: open_clip.get_pretrained_cfg(name, tag) for tag in open_clip.list_pretrained_tags_by_model(name)}
+    if str(pretrained) in tags:
+        return tags[str(pretrained)]
+    kinds: dict[str, list[str]] = {}
+    for tag, config in tags.items():
+        kinds.setdefault(json.dumps([config[key] for key in ("mean", "std", "interpolation", "resize_mode")]),
+                         []).append(tag)
+    if len(kinds) > 1 and pretrained is not None:
+        rare = min(kinds.values(), key=len)[0]
+        raise ValueError(f"weights of {shown_arch(arch)} were trained with different preprocessing ({rare!r} is not "
+                         f"as the others), and {str(pretrained)!r} does not say of which they are: give the tag, "
+                         f"preprocessing={max(kinds.values(), key=len)[0]!r} say, or mean, std, interpolation and "
+                         "resize_mode")
+    return tags[max(kinds.values(), key=len)[0]] if kinds else usual
+
+
+def _beside(name: str) -> dict:
+    """``preprocess_cfg`` of a model on the hub or in a folder."""
+    return json.loads(config_file(name).read_text()).get("preprocess_cfg") or {}
+
+
+def config_file(name: str) -> Path:
+    """``open_clip_config.json`` of ``hf-hub:ORGANISATION/NAME``, downloaded, or of ``local-dir:FOLDER``.
+
+    Raises:
+        ValueError: It cannot be had.
+    """
+    scheme, place = open_clip.factory.parse_model_name(name)
+    if scheme == "local-dir":
+        path = Path(place).expanduser() / "open_clip_config.json"
+    else:
+        written_config(name)  # says why it cannot be had
+        path = Path(open_clip.download_pretrained_from_hf(place, filename="open_clip_config.json"))
+    if not path.is_file():
+        raise ValueError(f"no open_clip_config.json in {path.parent}")
+    return path

@@ -1,0 +1,109 @@
+"""Where the weights of a tower are: a file, an open_clip tag, a model on the hub or in a folder.
+
+Pure: imports open_clip and pure parts of this package, nothing of ``mm*``.
+"""
+from __future__ import annotations
+
+from difflib import get_close_matches
+from pathlib import Path
+
+import open_clip
+
+from ..weights.torchscript import is_torchscript
+from .architectures import PAPER_ARCHS, SCHEMES, Arch, model_config, shown_arch
+
+OPEN_CLIP = "open_clip:"
+WEIGHTS = (".safetensors", ".bin", ".pth", ".pt")
+NAMES = ("open_clip_model", "open_clip_pytorch_model", "model", "pytorch_model")
+"""What open_clip's weights are called in a folder, in the order in which it takes them."""
+
+
+def parse_reference(reference: str) -> tuple[str, str]:
+    """Architecture and weights of a tower by one name.
+
+    Args:
+        reference: ``open_clip:ARCHITECTURE/TAG``, ``hf-hub:ORGANISATION/NAME`` or ``local-dir:FOLDER``.
+
+    Raises:
+        ValueError: Another form, an unknown architecture or tag; the message names those that there are.
+
+    Example:
+        >>> parse_reference("open_clip:PE-Core-L-14-336/meta")
+        ('PE-Core-L-14-336', 'meta')
+    """
+    if reference.startswith(SCHEMES):
+        return reference, reference
+    if not reference.startswith(OPEN_CLIP):
+        raise ValueError(f"{reference!r} names no tower: write open_clip:ARCHITECTURE/TAG, hf-hub:ORGANISATION/NAME or "
+                         "local-dir:FOLDER, for example open_clip:PE-Core-L-14-336/meta (all of them: claver ls --towers)")
+    arch, _, tag = reference.removeprefix(OPEN_CLIP).rpartition("/")
+    arch = arch or tag
+    name = PAPER_ARCHS.get(arch, arch)
+    if name not in open_clip.list_models():
+        near = get_close_matches(name, open_clip.list_models(), 3, 0.5)
+        raise ValueError(f"unknown architecture {arch!r} in {reference!r}" + (f"; near it: {', '.join(near)}"
+                                                                             if near else ""))
+    tags = open_clip.list_pretrained_tags_by_model(name)
+    if tag not in tags or arch == tag:
+        raise ValueError(f"{reference!r} names no weights of {arch}; its tags: {', '.join(tags) or 'none'}")
+    return arch, tag
+
+
+def resolve_pretrained(pretrained: str | Path, arch: Arch, cache_dir: str | Path | None = None) -> Path:
+    """Path of a weights file.
+
+    Args:
+        pretrained: The file itself; an open_clip tag (``openai``, ``laion2b_s34b_b79k``), whose weights are downloaded
+            unless the cache has them; ``hf-hub:ORGANISATION/NAME``; or ``local-dir:FOLDER``.
+        arch: The architecture.
+        cache_dir: Where downloads lie, and are put; open_clip's and the hub's own places when None.
+
+    Raises:
+        ValueError: None of these, or weights trained with another activation.
+        FileNotFoundError: A folder without weights.
+        RuntimeError: The weights could not be downloaded.
+    """
+    if str(pretrained).startswith(SCHEMES):
+        return _of_scheme(str(pretrained), cache_dir)
+    path = Path(pretrained).expanduser()
+    if path.is_file():
+        check_activation(pretrained, arch, is_torchscript(path))
+        return path
+    name = PAPER_ARCHS.get(arch, arch) if isinstance(arch, str) else None
+    tags = open_clip.list_pretrained_tags_by_model(name) if name else []
+    if pretrained not in tags:
+        raise ValueError(f"{str(pretrained)!r} is neither a file nor an open_clip tag of {shown_arch(arch)}; its tags: "
+                         f"{', '.join(tags) or 'none'}")
+    config = open_clip.get_pretrained_cfg(name, pretrained)
+    check_activation(pretrained, arch, config.get("quick_gelu", False))
+    try:
+        return Path(open_clip.download_pretrained(config, cache_dir=None if cache_dir is None else str(cache_dir)))
+    except Exception as error:
+        raise RuntimeError(f"open_clip weights {pretrained!r} of {shown_arch(arch)} could not be downloaded ({error}); "
+                           "give the path of a file that you have instead: pretrained='/path/to/ViT-B-16.pt'"
+                           ) from error
+
+
+def _of_scheme(name: str, cache_dir: str | Path | None) -> Path:
+    scheme, place = open_clip.factory.parse_model_name(name)
+    if scheme == "hf-hub":
+        try:
+            return Path(open_clip.download_pretrained_from_hf(
+                place, cache_dir=None if cache_dir is None else str(cache_dir)))
+        except Exception as error:  # of the hub, and of its offline mode
+            raise RuntimeError(f"the weights of {name!r} could not be downloaded ({error}); give the path of a file, "
+                               "or local-dir:FOLDER") from error
+    folder = Path(place).expanduser()
+    files = sorted(path for path in folder.glob("*") if path.suffix in WEIGHTS and path.is_file())
+    named = [path for suffix in WEIGHTS for name in NAMES for path in files if path.name == f"{name}{suffix}"]
+    if not named and len(files) != 1:
+        found = f"of {', '.join(path.name for path in files)} none is named so" if files else "no weights there"
+        raise FileNotFoundError(f"no open_clip_model.safetensors in {folder}: {found}; give the file itself")
+    return (named or files)[0]
+
+
+def check_activation(pretrained: str | Path, arch: Arch, trained_with_quick_gelu: bool) -> None:
+    """OpenAI's weights in a model with plain GELU run without complaint and are a few points worse: refuse them."""
+    if trained_with_quick_gelu and not model_config(arch).get("quick_gelu", False):
+        raise ValueError(f"{pretrained} was trained with QuickGELU, but {shown_arch(arch)} is built with GELU; use the "
+                         "'-quickgelu' form of the architecture")
