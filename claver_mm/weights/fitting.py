@@ -39,7 +39,7 @@ def load_strict(module: nn.Module, state_dict: Mapping[str, Tensor], source: str
     if odd:
         raise WeightsDoNotFit(f"{source} does not fit the model: a key is no text, but a {type(odd[0]).__name__}")
     loaded = OrderedDict(state_dict)
-    loaded._metadata = getattr(state_dict, "_metadata", OrderedDict())
+    vars(loaded)["_metadata"] = getattr(state_dict, "_metadata", OrderedDict())  # where torch keeps it
     expected = module.state_dict().keys()
     foreign = what_they_are(key for key in state_dict if key not in expected)
     if foreign:
@@ -55,7 +55,7 @@ def load_strict(module: nn.Module, state_dict: Mapping[str, Tensor], source: str
                               f"left over: {listed(result.unexpected_keys)}")
 
 
-def refuse_other_sizes(module: nn.Module, state_dict: Mapping[str, Tensor], prefix: str, *_) -> None:
+def refuse_other_sizes(module: nn.Module, state_dict: Mapping[str, Tensor], prefix: str, *_: object) -> None:
     """Load hook: weights of another size or kind, or that are no finite numbers, raise, also where MMEngine would go
     on with a warning (``init_recognizer``) or torch without one.
 
@@ -85,8 +85,7 @@ def check_values(state_dict: Mapping[str, Tensor]) -> None:
     Raises:
         WeightsDoNotFit: Names the weights.
     """
-    odd = {key: _odd(value) for key, value in state_dict.items()}
-    odd = [f"{shortened(key, quotes=False)} {why}" for key, why in odd.items() if why]
+    odd = [f"{shortened(key, quotes=False)} {why}" for key, value in state_dict.items() if (why := _odd(value))]
     if odd:
         raise WeightsDoNotFit(f"weights of another kind: {listed(odd, 5, 300)}")
     infinite = [key for key, value in state_dict.items() if value.is_floating_point() and not _is_finite(value)]
@@ -109,7 +108,7 @@ def _odd(weight: object) -> str | None:
 
 def _unfit(name: str, loaded: object, wanted: Tensor) -> str | None:
     """Why a weight cannot become a parameter or buffer; None where it can."""
-    if _odd(loaded):
+    if not isinstance(loaded, Tensor) or _odd(loaded):
         return _odd(loaded)
     if loaded.is_meta and not wanted.is_meta:
         return "is a tensor without values (of the device 'meta')"
