@@ -4,7 +4,6 @@ Pure: imports torch, nothing of ``mm*``.
 """
 from __future__ import annotations
 
-import re
 from collections import OrderedDict
 from collections.abc import Mapping
 
@@ -22,15 +21,13 @@ class WeightsDoNotFit(ValueError):
     """Weights that are missing, left over, of another size or kind, or no numbers; the message names them."""
 
 
-def load_strict(module: nn.Module, state_dict: Mapping[str, Tensor], source: str,
-                allow_missing: tuple[str, ...] = ()) -> None:
+def load_strict(module: nn.Module, state_dict: Mapping[str, Tensor], source: str) -> None:
     """Load weights; nothing may be missing, left over or of another size.
 
     Args:
         module: Receives the weights; its own load hooks (resized embeddings) run as always.
         state_dict: The weights.
         source: Where they came from, for the message.
-        allow_missing: Regular expressions of names that may keep their fresh values.
 
     Raises:
         WeightsDoNotFit: Names the keys and the source.
@@ -49,9 +46,8 @@ def load_strict(module: nn.Module, state_dict: Mapping[str, Tensor], source: str
         result = module.load_state_dict(loaded, strict=False)
     except (RuntimeError, ValueError) as error:
         raise WeightsDoNotFit(f"{source} does not fit the model: {str(error)[:2000]}") from error
-    missing = [key for key in result.missing_keys if not any(re.search(pattern, key) for pattern in allow_missing)]
-    if missing or result.unexpected_keys:
-        raise WeightsDoNotFit(f"{source} does not fit the model; missing: {listed(missing)}; "
+    if result.missing_keys or result.unexpected_keys:
+        raise WeightsDoNotFit(f"{source} does not fit the model; missing: {listed(result.missing_keys)}; "
                               f"left over: {listed(result.unexpected_keys)}")
 
 
