@@ -143,12 +143,9 @@ def draw_attention(matrices: list[np.ndarray], pattern: str, T: int) -> Figure:
 
 def model_attention(model: CLAVER, clip: Tensor) -> tuple[list[np.ndarray], str, int]:
     """Attention matrices ``(H, S, S)`` of each layer for a clip ``(1, 3, T, h, w)``, their pattern and ``T``."""
-    transformer, matrices, lengths = temporal_transformer(model), [], []
-
-    def keep(_: int, weights: Tensor, T: int) -> None:
-        matrices.append(weights[0].cpu().numpy())
-        lengths.append(T)
-
-    with watch_attention(transformer, keep), torch.no_grad():
+    transformer = temporal_transformer(model)
+    matrices: list[np.ndarray] = []
+    with torch.no_grad(), watch_attention(
+            transformer, lambda layer, weights, T: matrices.append(weights[0].cpu().numpy())):
         model.mix(model.image_tokens(clip))
-    return matrices, transformer.pattern, lengths[0]
+    return matrices, transformer.pattern, clip.shape[2]

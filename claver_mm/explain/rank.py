@@ -49,14 +49,6 @@ def watch_attention(transformer: KroneckerTransformer, visit: Callable[[int, Ten
         yield
 
 
-def attention_matrices(transformer: KroneckerTransformer, tokens: Tensor) -> list[Tensor]:
-    """Attention matrices ``(B, H, S, S)`` of each layer for tokens ``(B, T, L, D)``; float64, without gradients."""
-    matrices = []
-    with watch_attention(transformer, lambda layer, weights, T: matrices.append(weights)), torch.no_grad():
-        transformer(tokens)
-    return matrices
-
-
 def rank_and_condition(matrices: Tensor, eps: float = torch.finfo(torch.float64).eps) -> tuple[Tensor, Tensor]:
     """Numerical rank and condition of square matrices: ``(..., S, S) -> (...), (...)``.
 
