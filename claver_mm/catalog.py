@@ -5,6 +5,8 @@ they are the files themselves, where MMEngine looks for ``_base_ = "claver_mm::c
 """
 from __future__ import annotations
 
+import os
+from collections.abc import Sequence
 from difflib import get_close_matches
 from pathlib import Path
 
@@ -43,3 +45,21 @@ def find_config(config: str | Path) -> Path:
     near = get_close_matches(name, names, 3, 0.5) or names[:3]
     raise FileNotFoundError(f"no config at {config}, and none of that name is shipped; near it: {', '.join(near)} "
                             "(all of them: claver ls)")
+
+
+def find_classes(classes: str | Path | Sequence[str]) -> str | list[str]:
+    """A class list as it was given, or the path of the shipped one that a bare word names (``kinetics400``).
+
+    Raises:
+        FileNotFoundError: A bare word that is neither a shipped list nor a file.
+    """
+    if not isinstance(classes, str | Path):
+        return list(classes)
+    shipped = {path.stem: path for path in sorted((PROMPTS / "classes").glob("*.txt"))}
+    name = os.fspath(classes)
+    if name in shipped and not os.path.isfile(name):
+        return str(shipped[name])
+    if not Path(name).suffix and Path(name).name == name and not os.path.isfile(name):
+        raise FileNotFoundError(f"no class list {name!r}: give a file with one class a line, or one of those that come "
+                                f"with the project: {', '.join(shipped)}")
+    return name

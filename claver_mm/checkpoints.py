@@ -8,6 +8,7 @@ import io
 import pickle
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,7 +19,7 @@ from mmengine.runner import CheckpointLoader
 from .weights import load_file
 from .weights.numbers import ARRAY, NumberArray, NumberType, no_bytes, number
 
-ONE_CYCLE = object()
+ONE_CYCLE: Any = object()
 """Stands for the class ``OneCycleParamScheduler`` in a checkpoint; a file cannot reach the class itself."""
 
 STATISTICS = {name: getattr(HistoryBuffer, name) for name in ("current", "max", "mean", "min")}
@@ -47,12 +48,12 @@ class Log(HistoryBuffer):
                 or len(arrays[0]) != len(arrays[1]):
             raise pickle.UnpicklingError("a log of a checkpoint holds what no HistoryBuffer does")
         self.__class__ = HistoryBuffer
-        vars(self).update(max_length=state["max_length"], _log_history=np.array(arrays[0]),
-                          _count_history=np.array(arrays[1]))
+        self.__dict__.update(max_length=state["max_length"], _log_history=np.array(arrays[0]),
+                             _count_history=np.array(arrays[1]))
         self._set_default_statistics()
 
 
-ATTRIBUTES_IN_CHECKPOINTS: dict[tuple[object, str], Callable] = {
+ATTRIBUTES_IN_CHECKPOINTS: dict[tuple[Any, str], Callable] = {
     **{(Log, name): method for name, method in STATISTICS.items()},
     (ONE_CYCLE, "_annealing_cos"): OneCycleParamScheduler._annealing_cos,
     (ONE_CYCLE, "_annealing_linear"): OneCycleParamScheduler._annealing_linear,

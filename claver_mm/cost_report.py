@@ -10,6 +10,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import torch
 from mmaction.models.recognizers import Recognizer2D, Recognizer3D
@@ -39,7 +40,7 @@ def read_for_costs(path: str | Path, frames: int | None = None, changes: Mapping
         if cfg.model.get("neck"):
             cfg.model.neck.num_frames = frames
         for split in ("train", "test"):
-            dataset = innermost(cfg[f"{split}_dataloader"].dataset)
+            dataset: Any = innermost(cfg[f"{split}_dataloader"].dataset)
             dataset.pipeline = with_frames(dataset.pipeline, frames)
     return cfg
 
@@ -61,6 +62,7 @@ def view_of(cfg: Config, split: str) -> View:
 
 def shape_of(view: View, batch: int) -> tuple[int, ...]:
     """Of the inputs for one view of each of ``batch`` videos, as the recogniser takes them."""
+    assert view.side is not None  # as view_of has seen
     return (batch, 1, 3, view.frames, *view.side) if view.layout == "NCTHW" else (batch, view.frames, 3, *view.side)
 
 
@@ -94,7 +96,7 @@ def report(cfg: Config) -> dict:
         with torch.autocast("cpu", torch.bfloat16, enabled=dtype == "bfloat16"):
             kept = activations(model, shape_of(training, batch), text.batches if text else (), checkpointing)
         memory[dtype] = dict(asdict(kept), total=kept.total)
-    return dict(frames=view.frames, side=list(view.side), views=[view.clips, view.crops],
+    return dict(frames=view.frames, side=list(inputs.shape[-2:]), views=[view.clips, view.crops],
                 parameters=parameters(model), trainable=parameters(model, trainable=True), macs=macs,
                 macs_by_part={part: asdict(work) for part, work in executed.items()},
                 text=text and dict(asdict(text), one_uncut=text.one_uncut.total, draws=head.num_draws,

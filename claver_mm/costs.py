@@ -14,6 +14,7 @@ import copy
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import astuple, dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -102,7 +103,7 @@ def allowed_pairs(pattern: str, num_frames: int, L: int) -> int:
             "pipeline": L * T * T, "class_token": T * T}[pattern]
 
 
-def count(model: nn.Module, *args, parts: tuple[str, ...] = ("",), every_pair: bool = False) -> list[Work]:
+def count(model: nn.Module, *args: Tensor, parts: tuple[str, ...] = ("",), every_pair: bool = False) -> list[Work]:
     """Work of ``model(*args)``, on the meta device.
 
     Temporal attention under a mask is counted by its allowed pairs, since how many blocked pairs are computed beside
@@ -168,7 +169,8 @@ class VideoSide(nn.Module):
     def forward(self, inputs: Tensor) -> Tensor:
         """Embeddings ``(B, E)`` or scores of ``inputs``, shaped as the recogniser takes them."""
         if self.reads_texts:
-            return self.model.cls_head.video_features(self.model(inputs, stage="neck"))
+            head: Any = self.model.cls_head
+            return head.video_features(self.model(inputs, stage="neck"))
         return self.model(inputs, stage="head")
 
 
@@ -234,7 +236,7 @@ class TextWork:
     batches: tuple[tuple[int, int], ...] = ()
 
 
-def text_work(tower: nn.Module, text_tokens: Tensor | None, num_draws: int, tokens_at_once: int,
+def text_work(tower: Any, text_tokens: Tensor | None, num_draws: int, tokens_at_once: int,
               frozen: bool = False) -> TextWork:
     """Work of the text side.
 
@@ -311,15 +313,15 @@ def activations(model: nn.Module, shape: tuple[int, ...], text_batches: Sequence
     with FakeTensorMode(allow_non_fake_inputs=True):
         model.to_empty(device="cpu").train()
         video, recomputed = kept_bytes(VideoSide(model), torch.empty(shape)), 0
-        trunk = getattr(getattr(model.backbone, "visual", None), "transformer", None)
+        trunk: Any = getattr(getattr(model.backbone, "visual", None), "transformer", None)
         if getattr(trunk, "grad_checkpointing", False):
             trunk.grad_checkpointing = False
             recomputed = (kept_bytes(VideoSide(model), torch.empty(shape)) - video) // len(trunk.resblocks)
         batches = []
         if text_batches:
-            allow_short_texts(model.cls_head.clip.text)
-            batches = [kept_bytes(model.cls_head.clip.text, torch.zeros(size, dtype=torch.long))
-                       for size in text_batches]
+            head: Any = model.cls_head
+            allow_short_texts(head.clip.text)
+            batches = [kept_bytes(head.clip.text, torch.zeros(size, dtype=torch.long)) for size in text_batches]
     if text_checkpointing:
         return Activations(video, sum(8 * N * n for N, n in text_batches), max(recomputed, *batches, 0))
     return Activations(video, sum(batches), recomputed)

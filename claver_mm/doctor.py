@@ -56,8 +56,7 @@ def _lines(report: dict[str, Any]) -> Iterator[str]:
     for name, found in report["versions"].items():
         yield f"  {name:<{width}}  {found or '-'}"
     yield "devices"
-    for name, value in report["devices"].items():
-        yield f"  {name}: {', '.join(value) or 'none' if isinstance(value, list) else value}"
+    yield from _values(report["devices"])
     yield "decoders, in this order"
     for one in report["decoders"]:
         yield f"  {one['name']}: {'installed' if one['installed'] else 'not installed'}"
@@ -69,13 +68,17 @@ def _lines(report: dict[str, Any]) -> Iterator[str]:
         names = [name for name, value in report["remedies"].items() if value is applied]
         yield f"  {what}: {', '.join(names) or 'none'}"
     yield "weights"
-    for name, value in report["weights"].items():
-        yield f"  {name}: {', '.join(value) or 'none' if isinstance(value, list) else value}"
+    yield from _values(report["weights"])
     yield "findings"
     for one in report["findings"]:
         yield f"  {one['level']}: {one['what']}" + (f"; {one['do']}" if one["do"] else "")
     if not report["findings"]:
         yield "  none"
+
+
+def _values(part: dict[str, Any]) -> Iterator[str]:
+    return (f"  {name}: {', '.join(value) or 'none' if isinstance(value, list) else value}"
+            for name, value in part.items())
 
 
 def _version(name: str) -> str | None:
@@ -86,7 +89,7 @@ def _version(name: str) -> str | None:
 
 
 def _versions(findings: list[Finding]) -> dict[str, str | None]:
-    found = {"claver-mm": __version__, "python": platform.python_version()}
+    found: dict[str, str | None] = {"claver-mm": __version__, "python": platform.python_version()}
     found |= {name: _version(name) for name in NEEDED}
     for names in ALTERNATIVES:
         here = {name: number for name in names if (number := _version(name))}
@@ -118,10 +121,10 @@ def _out_of_bounds(found: dict[str, str | None]) -> list[Finding]:
         wanted = [Requirement(line) for line in requires("claver-mm") or ()]
     except (ImportError, PackageNotFoundError):  # run from a checkout: no bounds are known
         return []
-    return [Finding("warning", f"{one.name} {found[one.name]} is installed, {one.specifier} is asked for",
+    return [Finding("warning", f"{one.name} {number} is installed, {one.specifier} is asked for",
                     f"pip install '{one.name}{one.specifier}'")
-            for one in wanted if (one.marker is None or one.marker.evaluate({"extra": ""})) and found.get(one.name)
-            and not one.specifier.contains(found[one.name], prereleases=True)]
+            for one in wanted if (one.marker is None or one.marker.evaluate({"extra": ""}))
+            and (number := found.get(one.name)) and not one.specifier.contains(number, prereleases=True)]
 
 
 def _devices(findings: list[Finding]) -> dict[str, Any]:

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from mmengine.dataset import Compose
@@ -48,7 +49,7 @@ def _is_frame(x: object) -> bool:
     return getattr(x, "ndim", None) == 3 or hasattr(x, "convert")  # an array, or an image of Pillow
 
 
-def _as_rgb(frame: object) -> np.ndarray:
+def _as_rgb(frame: Any) -> np.ndarray:
     """A frame as an array; an image of Pillow says what its colours are, and is converted where they are others."""
     if not hasattr(frame, "convert"):
         return np.asarray(frame)

@@ -11,27 +11,22 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable
 from functools import lru_cache
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensor
 from torch.autograd.forward_ad import unpack_dual
+from torch.nn.attention.flex_attention import BlockMask, flex_attention
 
 from .patterns import PATTERNS, token_numbers
 
-try:
-    from torch.nn.attention.flex_attention import BlockMask, flex_attention
-except ImportError:
-    BlockMask = flex_attention = None
-
 BLOCK = 128
-_TAKES_ANY_LENGTH = BlockMask is not None and "seq_lengths" in inspect.signature(BlockMask.from_kv_blocks).parameters
+_TAKES_ANY_LENGTH = "seq_lengths" in inspect.signature(BlockMask.from_kv_blocks).parameters
 
 
 def why_not_flex(dtype: torch.dtype, device: torch.device, head_dim: int, needs_grad: bool) -> str:
     """Why FlexAttention cannot serve these inputs; empty where it can."""
-    if flex_attention is None:
-        return "this PyTorch has no FlexAttention"
     if not _TAKES_ANY_LENGTH:
         return "this PyTorch's FlexAttention takes whole blocks of 128 tokens alone"
     if dtype not in (torch.float16, torch.bfloat16, torch.float32):
@@ -79,8 +74,8 @@ def _compiled(pattern: str, T: int, L: int, device: torch.device) -> Callable[..
         return flex_attention(q, k, v, block_mask=mask, scale=scale)
 
     # all masks share the code above and would share its limit of recompilations
-    isolated = dict(isolate_recompiles=True) if "isolate_recompiles" in inspect.signature(torch.compile).parameters \
-        else {}
+    takes = inspect.signature(torch.compile).parameters
+    isolated: dict[str, Any] = dict(isolate_recompiles=True) if "isolate_recompiles" in takes else {}
     return torch.compile(attention, fullgraph=True, dynamic=False, **isolated)
 
 

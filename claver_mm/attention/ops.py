@@ -4,6 +4,9 @@ Letters: ``B`` clips, ``H`` heads, ``T`` frames, ``L`` tokens of a frame, ``S = 
 """
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from functools import partial
+
 import torch
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention as sdpa
@@ -61,20 +64,20 @@ def _autocast(*tensors: Tensor) -> list[Tensor]:
 
 
 def _plain(q: Tensor, k: Tensor, v: Tensor, pattern: str, T: int, scale: float | None, dropout_p: float) -> Tensor:
-    kwargs = dict(scale=scale, dropout_p=dropout_p)
+    attend = partial(sdpa, scale=scale, dropout_p=dropout_p)
     L = q.shape[2] // T
     if pattern == "joint":
-        return sdpa(q, k, v, **kwargs)
+        return attend(q, k, v)
     if pattern == "spatial":
-        return _per_group(q, k, v, T, L, kwargs)
+        return _per_group(attend, (q, k, v), T, L)
     if pattern == "pipeline":
         by_slot = [x.unflatten(2, (T, L)).transpose(2, 3).flatten(2, 3) for x in (q, k, v)]
-        return _per_group(*by_slot, L, T, kwargs).unflatten(2, (L, T)).transpose(2, 3).flatten(2, 3)
-    classes = sdpa(q[:, :, ::L], k[:, :, ::L], v[:, :, ::L], **kwargs)
+        return _per_group(attend, by_slot, L, T).unflatten(2, (L, T)).transpose(2, 3).flatten(2, 3)
+    classes = attend(q[:, :, ::L], k[:, :, ::L], v[:, :, ::L])
     return torch.cat([classes.unsqueeze(3), v.unflatten(2, (T, L))[:, :, :, 1:]], dim=3).flatten(2, 3)
 
 
-def _per_group(q: Tensor, k: Tensor, v: Tensor, groups: int, size: int, kwargs: dict) -> Tensor:
+def _per_group(attend: Callable[..., Tensor], inputs: Sequence[Tensor], groups: int, size: int) -> Tensor:
     """Plain attention inside each of ``groups`` runs of ``size`` neighbouring tokens."""
-    grouped = [x.unflatten(2, (groups, size)).transpose(1, 2).flatten(0, 1) for x in (q, k, v)]
-    return sdpa(*grouped, **kwargs).unflatten(0, (q.shape[0], groups)).transpose(1, 2).flatten(2, 3)
+    grouped = [x.unflatten(2, (groups, size)).transpose(1, 2).flatten(0, 1) for x in inputs]
+    return attend(*grouped).unflatten(0, (len(inputs[0]), groups)).transpose(1, 2).flatten(2, 3)

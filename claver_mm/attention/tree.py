@@ -11,7 +11,8 @@ under one small mask shared by all groups: cheaper than the own key for short fr
 """
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -97,7 +98,7 @@ class _Tree(torch.autograd.Function):
         return _tree(q, k, v, pattern, num_frames, leaf, scale)
 
     @staticmethod
-    def setup_context(ctx, inputs, output) -> None:
+    def setup_context(ctx: Any, inputs: tuple, output: tuple[Tensor, Tensor]) -> None:
         q, k, v, *ctx.form = inputs
         out, lse = output
         ctx.mark_non_differentiable(lse)
@@ -117,7 +118,7 @@ class _TreeBackward(torch.autograd.Function):
         return _tree_backward(grad, q, k, v, out, lse, pattern, num_frames, leaf, scale)
 
     @staticmethod
-    def setup_context(ctx, inputs, output) -> None:
+    def setup_context(ctx: Any, inputs: tuple, output: tuple[Tensor, Tensor, Tensor]) -> None:
         pass
 
     @staticmethod
@@ -136,15 +137,15 @@ def _tree(q: Tensor, k: Tensor, v: Tensor, pattern: str, num_frames: int, leaf: 
     for heads in _head_groups(q, _sum_dtype(dtype, leaf)):
         inputs = [_dense_rows(x[:, heads], dtype) for x in (q, k, v)]
         wide = _in_dtype(out[:, heads], _sum_dtype(dtype, leaf))
-        _attend(*inputs, wide, lse[:, heads], pattern, num_frames, leaf, scale)
+        _attend(inputs, wide, lse[:, heads], pattern, num_frames, leaf, scale)
         if wide.dtype != out.dtype:
             out[:, heads] = wide
     return out, lse
 
 
-def _attend(q: Tensor, k: Tensor, v: Tensor, out: Tensor, lse: Tensor, pattern: str, T: int, leaf: int,
-            scale: float) -> None:
-    """The forward pass, written into ``out`` and ``lse``."""
+def _attend(inputs: Sequence[Tensor], out: Tensor, lse: Tensor, pattern: str, T: int, leaf: int, scale: float) -> None:
+    """The forward pass of ``q, k, v``, written into ``out`` and ``lse``."""
+    q, k, v = inputs
     L = q.shape[2] // T
     if leaf == 1:
         torch.sum(out.copy_(q).mul_(k), -1, out=lse).mul_(scale)
@@ -168,27 +169,27 @@ def _tree_backward(grad: Tensor, q: Tensor, k: Tensor, v: Tensor, out: Tensor, l
                    num_frames: int, leaf: int, scale: float) -> tuple[Tensor, Tensor, Tensor]:
     """Gradients of ``q, k, v``, each ``(B, H, S, C)``, from that of the output."""
     dtype = work_dtype(q.dtype, q.device)
-    grads = [_empty_out(q, q.dtype) for _ in range(3)]
+    dq, dk, dv = grads = [_empty_out(q, q.dtype) for _ in range(3)]
     if not q.numel():
-        return tuple(grads)
+        return dq, dk, dv
     for heads in _head_groups(q, _sum_dtype(dtype, leaf)):
-        inputs = [_dense_rows(x[:, heads], dtype) for x in (grad, q, k, v, out)]
+        inputs = [*(_dense_rows(x[:, heads], dtype) for x in (grad, q, k, v, out)), lse[:, heads]]
         parts = [x[:, heads] for x in grads]
         wide = [_in_dtype(x, _sum_dtype(dtype, leaf)) for x in parts]
-        _attend_backward(*inputs, lse[:, heads], *wide, pattern, num_frames, leaf, scale)
+        _attend_backward(inputs, wide, pattern, num_frames, leaf, scale)
         for part, wider in zip(parts, wide):
             if wider.dtype != part.dtype:
                 part.copy_(wider)
-    return tuple(grads)
+    return dq, dk, dv
 
 
-def _attend_backward(grad: Tensor, q: Tensor, k: Tensor, v: Tensor, out: Tensor, lse: Tensor, dq: Tensor, dk: Tensor,
-                     dv: Tensor, pattern: str, T: int, leaf: int, scale: float) -> None:
-    """The backward pass, written into ``dq, dk, dv``."""
+def _attend_backward(inputs: Sequence[Tensor], grads: Sequence[Tensor], pattern: str, T: int, leaf: int,
+                     scale: float) -> None:
+    """The backward pass of ``grad, q, k, v, out, lse``, written into the gradients of ``q, k, v``."""
+    q = inputs[1]
     L = q.shape[2] // T
-    inputs, grads = (grad, q, k, v, out, lse), (dq, dk, dv)
     if leaf == 1:
-        _own_key_backward(*inputs, *grads, scale, L if pattern == "kmct" or T == 1 else 0)
+        _own_key_backward(inputs, grads, scale, L if pattern == "kmct" or T == 1 else 0)
     else:
         for start, n, size in leaves(T, leaf, _at_once(q, L)):
             mask = shared_mask(pattern, size * L, L, q.dtype, q.device)
@@ -239,7 +240,8 @@ def _empty_lse(q: Tensor) -> Tensor:
     return q.new_empty(B, S, H, dtype=torch.promote_types(q.dtype, torch.float32)).transpose(1, 2)
 
 
-def _call(function, tensors, scale: float, mask: Tensor | None = None) -> list[Tensor]:
+def _call(function: Callable[..., tuple[Tensor, ...]], tensors: Sequence[Tensor], scale: float,
+          mask: Tensor | None = None) -> list[Tensor]:
     """A flash function on tensors ``(B, n, H, ...)``, clips and siblings taken together as its batch."""
     batch = tensors[0].shape[:2]
     results = function(*(x.flatten(0, 1) for x in tensors), scale, mask)
@@ -257,9 +259,9 @@ def _add_parts(totals: tuple[Tensor, Tensor, Tensor], tensors: tuple[Tensor, ...
         total.add_(part)
 
 
-def _own_key_backward(grad: Tensor, q: Tensor, k: Tensor, v: Tensor, out: Tensor, lse: Tensor, dq: Tensor,
-                      dk: Tensor, dv: Tensor, scale: float, alone: int) -> None:
-    """Write the own key's part of the gradients into ``dq, dk, dv``; the first ``alone`` tokens see nothing else."""
+def _own_key_backward(inputs: Sequence[Tensor], grads: Sequence[Tensor], scale: float, alone: int) -> None:
+    """Write the own key's part of the gradients; the first ``alone`` tokens see nothing else."""
+    (grad, q, k, v, out, lse), (dq, dk, dv) = inputs, grads
     p = dk.copy_(q).mul_(k).sum(-1).mul_(scale).sub_(lse).exp_()  # weight of the own key
     ds = dq.copy_(v).sub_(out).mul_(grad).sum(-1).mul_(p).mul_(scale)
     p[:, :, :alone], ds[:, :, :alone] = 1, 0  # exactly, whatever the order of summation
@@ -287,10 +289,11 @@ def _flops(q_shape: tuple[int, ...], pattern: str, num_frames: int, products: in
 
 
 @register_flop_formula(torch.ops.claver_mm.kronecker_tree)
-def _(q_shape, k, v, pattern, num_frames, *_, **__) -> int:
+def _(q_shape: torch.Size, k: object, v: object, pattern: str, num_frames: int, *_: object, **__: object) -> int:
     return _flops(q_shape, pattern, num_frames, products=2)
 
 
 @register_flop_formula(torch.ops.claver_mm.kronecker_tree_backward)
-def _(grad, q_shape, k, v, out, lse, pattern, num_frames, *_, **__) -> int:
+def _(grad: object, q_shape: torch.Size, k: object, v: object, out: object, lse: object, pattern: str, num_frames: int,
+      *_: object, **__: object) -> int:
     return _flops(q_shape, pattern, num_frames, products=5)  # the scores are computed again

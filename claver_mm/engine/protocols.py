@@ -12,9 +12,9 @@ from mmengine.config import Config
 from mmengine.dist import barrier, is_main_process
 from mmengine.model import is_model_wrapper
 
+from ..catalog import PROMPTS
 from ..files import write_text
 from ..language import read_lines
-from ..language.shipped import PROMPTS
 from ..protocols import DEVIATIONS, PROTOCOLS, SHOTS, Run, Subset, plan
 from ..protocols.lists import write_list
 from ..protocols.summary import METRIC, summed_up

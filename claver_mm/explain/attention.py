@@ -13,6 +13,7 @@ import inspect
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any, TypeGuard
 
 import torch
 from torch import Tensor, nn
@@ -26,11 +27,14 @@ WEIGHTS_AT_ONCE = 1 << 24
 """Elements of attention matrices that are written out at once (64 MiB in float32)."""
 
 
+Layer = KroneckerAttention | nn.MultiheadAttention
+
+
 @dataclass
 class AttentionCall:
     """One call of an attention layer."""
 
-    layer: nn.Module
+    layer: Layer
     inputs: Tensor
     """``(B, S, D)``."""
     output: Tensor
@@ -67,9 +71,10 @@ class AttentionCall:
 
     def _queries_keys_values(self) -> tuple[Tensor, Tensor, Tensor]:
         layer = self.layer
-        weight, bias, heads = ((layer.in_proj.weight, layer.in_proj.bias, layer.heads)
-                               if isinstance(layer, KroneckerAttention)
-                               else (layer.in_proj_weight, layer.in_proj_bias, layer.num_heads))
+        if isinstance(layer, KroneckerAttention):
+            weight, bias, heads = layer.in_proj.weight, layer.in_proj.bias, layer.heads
+        else:
+            weight, bias, heads = layer.in_proj_weight, layer.in_proj_bias, layer.num_heads
         projected = linear(*(self._wide(x) for x in (self.inputs, weight, bias)))
         q, k, v = (self._heads(part, heads) for part in projected.chunk(3, dim=-1))
         return q[:, :, self.rows], k, v
@@ -103,21 +108,28 @@ def record_attention(layers: Sequence[nn.Module]) -> Iterator[list[AttentionCall
                              f"biases), not {type(layer).__name__}; choose an architecture whose towers are made of "
                              "them, for example those of the paper")
 
-    def keep(layer: nn.Module, args: tuple, kwargs: dict, output) -> None:
-        call = _kronecker_call if isinstance(layer, KroneckerAttention) else _plain_call
-        calls.append(call(layer, output, **inspect.signature(layer.forward).bind(*args, **kwargs).arguments))
+    def keep(layer: Layer, args: tuple, kwargs: dict, output: Any) -> None:
+        bound = inspect.signature(layer.forward).bind(*args, **kwargs).arguments
+        calls.append(_kronecker_call(layer, output, **bound) if isinstance(layer, KroneckerAttention)
+                     else _plain_call(layer, output, **bound))
 
     with hooked((layer, keep) for layer in layers):
         yield calls
 
 
-def _is_plain(layer: nn.Module) -> bool:
+def attention_layers(tower: nn.Module | None) -> list[nn.Module]:
+    """Attention layers of a transformer, or of a tower that has one, first to last."""
+    blocks = getattr(getattr(tower, "transformer", tower), "resblocks", ())
+    return [block.attn for block in blocks]
+
+
+def _is_plain(layer: nn.Module) -> TypeGuard[nn.MultiheadAttention]:
     return (isinstance(layer, nn.MultiheadAttention) and layer.batch_first and layer.in_proj_bias is not None
             and layer.bias_k is None and not layer.add_zero_attn)
 
 
 def _plain_call(layer: nn.MultiheadAttention, output: tuple[Tensor, Tensor | None], query: Tensor,
-                attn_mask: Tensor | None = None, key_padding_mask: Tensor | None = None, **_) -> AttentionCall:
+                attn_mask: Tensor | None = None, key_padding_mask: Tensor | None = None, **_: object) -> AttentionCall:
     if key_padding_mask is not None or (attn_mask is not None and attn_mask.ndim != 2):
         raise ValueError("relevance reads attention under no mask or one of tokens by tokens, (S, S), the same for all "
                          "texts; choose an architecture whose towers pad and mask nothing else")

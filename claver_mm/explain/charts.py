@@ -9,6 +9,7 @@ import math
 import statistics
 from collections.abc import Sequence
 from itertools import cycle, groupby
+from typing import Any
 
 import matplotlib
 import numpy as np
@@ -19,7 +20,7 @@ from .studies import OrderRecord, RankRecord, ShufflingRecord
 COLOURS = ("#0072B2", "#E69F00", "#000000", "#D55E00", "#009E73", "#CC79A7", "#56B4E9")  # Okabe and Ito
 MARKERS = "osD^vP*X"
 CLASSES_SHOWN = 20
-STYLE = {"font.size": 8, "axes.titlesize": 8, "figure.titlesize": 8, "axes.spines.top": False,
+STYLE: dict[Any, Any] = {"font.size": 8, "axes.titlesize": 8, "figure.titlesize": 8, "axes.spines.top": False,
          "axes.spines.right": False}
 
 
@@ -89,8 +90,8 @@ def draw_order(record: OrderRecord) -> Figure:
 def by_layer(record: RankRecord) -> list[dict]:
     """Mean over heads of what is a mean over clips; of conditions the median over heads."""
     rows = []
-    for (frames, layer), heads in groupby(record["rows"], key=lambda row: (row["frames"], row["layer"])):
-        heads = list(heads)
+    for (frames, layer), group in groupby(record["rows"], key=lambda row: (row["frames"], row["layer"])):
+        heads = list(group)
         row = dict(frames=frames, layer=layer, tokens=heads[0]["tokens"])
         for key in ("mean_rank", "full_rank", "mean_rank32", "full_rank32"):
             row[key] = statistics.fmean(head[key] for head in heads) / (row["tokens"] if "mean" in key else 1)
@@ -118,8 +119,8 @@ def draw_rank(records: Sequence[RankRecord]) -> Figure:
     lengths = sorted({row["frames"] for record in records for row in record["rows"]})
     for record, colour in zip(records, cycle(COLOURS)):
         rows = sorted(by_layer(record), key=lambda row: (row["layer"], row["frames"]))
-        for layer, own in groupby(rows, key=lambda row: row["layer"]):
-            own = list(own)
+        for layer, group in groupby(rows, key=lambda row: row["layer"]):
+            own = list(group)
             frames = [row["frames"] for row in own]
             style = dict(color=colour, marker=MARKERS[layer % len(MARKERS)], markersize=4, linewidth=1)
             left.plot(frames, [100 * row["mean_rank"] for row in own], **style,

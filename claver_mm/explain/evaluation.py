@@ -8,8 +8,9 @@ Letters: ``N`` videos, ``V`` views of a video, ``T`` frames, ``M`` descriptions 
 """
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
 from dataclasses import dataclass
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -17,6 +18,21 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from ..temporal import KroneckerTransformer
+
+
+class Recogniser(Protocol):
+    """What the studies take of a recogniser of the host."""
+    cls_head: Any
+    training: bool
+
+    def test_step(self, data: dict) -> Sequence[Any]: ...
+    def modules(self) -> Iterator[nn.Module]: ...
+    def train(self, mode: bool = True) -> object: ...
+
+
+class Loader(Iterable[dict], Protocol):
+    """What the studies take of a ``DataLoader``."""
+    dataset: Sized
 
 
 @dataclass(frozen=True)
@@ -53,7 +69,7 @@ class Evaluation:
         return Evaluation(self.labels[mask], self.predictions[mask], self.similarities[mask])
 
 
-def evaluate(model: nn.Module, batches: Iterable[dict], change: Callable[[Tensor], Tensor] | None = None,
+def evaluate(model: Recogniser, batches: Iterable[dict], change: Callable[[Tensor], Tensor] | None = None,
              total: int | None = None, progress: str | None = None) -> Evaluation:
     """Run ``model.test_step`` on every batch.
 
@@ -71,10 +87,10 @@ def evaluate(model: nn.Module, batches: Iterable[dict], change: Callable[[Tensor
     head = model.cls_head
     if not hasattr(getattr(head, "clip", None), "logit_scale"):
         raise ValueError(f"similarities need a ContrastiveTextHead, the model has a {type(head).__name__}")
-    caught = []
+    caught: list[Tensor] = []
     handle = head.register_forward_hook(lambda head, args, logits: caught.append(logits))
     training = model.training
-    model.eval()
+    model.train(False)
     labels, predictions, similarities = [], [], []
     try:
         with torch.no_grad(), tqdm(total=total, desc=progress, unit="video", disable=progress is None) as bar:
@@ -96,7 +112,7 @@ def evaluate(model: nn.Module, batches: Iterable[dict], change: Callable[[Tensor
     return Evaluation(*(torch.cat(part).numpy() for part in (labels, predictions, similarities)))
 
 
-def _label(sample) -> int:
+def _label(sample: Any) -> int:
     label = sample.gt_label
     if label.numel() != 1:
         raise ValueError(f"a video has the labels {label.tolist()}; accuracy here is that of one label a video")
@@ -123,7 +139,7 @@ def only_clips(views: Tensor) -> Tensor:
     return views
 
 
-def temporal_transformer(model: nn.Module) -> KroneckerTransformer:
+def temporal_transformer(model: nn.Module | Recogniser) -> KroneckerTransformer:
     """The one temporal transformer of a model; ``ValueError`` where it has none, or several."""
     found = [module for module in model.modules() if isinstance(module, KroneckerTransformer)]
     if len(found) != 1:

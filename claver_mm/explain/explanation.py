@@ -5,9 +5,10 @@ Letters: ``T`` frames, ``H, W`` pixels, ``h, w`` patches of a frame down and acr
 """
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from open_clip import SimpleTokenizer
@@ -45,7 +46,7 @@ class Explanation:
     label: str | None = None
     """The label in ``ranked`` that the text stands for; None where it is the text itself."""
 
-    def save(self, path: str | Path, **how) -> None:
+    def save(self, path: str | Path, **how: Any) -> None:
         """Write what the suffix says: a picture, a film, or a page that needs nothing beside it.
 
         Args:
@@ -61,7 +62,8 @@ class Explanation:
         from .page import write_page
         from .pictures import PICTURES, draw_explanation
         suffix = Path(path).suffix.lower()
-        writers = dict.fromkeys(PICTURES, draw_explanation) | {".mp4": write_film, ".html": write_page}
+        writers: dict[str, Callable[..., object]] = {
+            **dict.fromkeys(PICTURES, draw_explanation), ".mp4": write_film, ".html": write_page}
         if suffix not in writers:
             raise ValueError(f"{path}: unknown kind of file; one of {', '.join(writers)}")
         writers[suffix](self, path, **how)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import av
 import numpy as np
+from av.video.stream import VideoStream
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
@@ -80,6 +81,7 @@ def film_pages(explanation: Explanation) -> np.ndarray:
 def _encode(pages: np.ndarray, path: str | Path, encoder: str, rate: Fraction) -> None:
     with av.open(str(path), "w") as container:
         stream = container.add_stream(encoder, rate=rate)
+        assert isinstance(stream, VideoStream)
         stream.height, stream.width = pages.shape[1:3]
         stream.pix_fmt = "yuv420p"
         for page in pages:

@@ -7,7 +7,7 @@ heads.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import matplotlib
 import numpy as np
@@ -31,7 +31,7 @@ MOST_TOKENS = 256
 """Tokens of a clip whose mask can be drawn."""
 PAGE = 6.9  # inches, the text of a paper's page
 BLOCKED, SEEN, CLASS = "#F2F2F2", "#0072B2", "#E69F00"  # light, dark and medium in a grey print
-STYLE = {"font.size": 7, "axes.titlesize": 8, "mathtext.fontset": "stix", "axes.linewidth": 0.6}
+STYLE: dict[Any, Any] = {"font.size": 7, "axes.titlesize": 8, "mathtext.fontset": "stix", "axes.linewidth": 0.6}
 NAMES = {"kmt": "KMT", "kmct": "KMCT, causal", "joint": "joint", "spatial": "spatial", "pipeline": "pipeline",
          "class_token": "class token only"}
 FORMULAS: dict[str, tuple[str, Callable[[int, int], np.ndarray]]] = {
@@ -106,7 +106,7 @@ def draw_masks(patterns: Sequence[str] = tuple(PATTERNS), T: int = 3, L: int = 4
 
 def mark_class_tokens(axis: Axes, T: int, L: int, size: float) -> None:
     """A dot of ``size`` points at the row and the column of every class token, just outside the matrix."""
-    style = dict(linestyle="none", marker="o", markersize=size, color=CLASS, markeredgecolor="black",
+    style: dict[str, Any] = dict(linestyle="none", marker="o", markersize=size, color=CLASS, markeredgecolor="black",
                  markeredgewidth=0.5 * size / 4, clip_on=False)
     first, gap, scale = np.arange(T) * L, (size / 2 + 1) / 72, axis.figure.dpi_scale_trans
     axis.plot(first, np.ones(T), transform=axis.get_xaxis_transform() + ScaledTranslation(0, gap, scale), **style)
@@ -143,12 +143,9 @@ def draw_attention(matrices: list[np.ndarray], pattern: str, T: int) -> Figure:
 
 def model_attention(model: CLAVER, clip: Tensor) -> tuple[list[np.ndarray], str, int]:
     """Attention matrices ``(H, S, S)`` of each layer for a clip ``(1, 3, T, h, w)``, their pattern and ``T``."""
-    transformer, matrices, lengths = temporal_transformer(model), [], []
-
-    def keep(_: int, weights: Tensor, T: int) -> None:
-        matrices.append(weights[0].cpu().numpy())
-        lengths.append(T)
-
-    with watch_attention(transformer, keep), torch.no_grad():
+    transformer = temporal_transformer(model)
+    matrices: list[np.ndarray] = []
+    with torch.no_grad(), watch_attention(
+            transformer, lambda layer, weights, T: matrices.append(weights[0].cpu().numpy())):
         model.mix(model.image_tokens(clip))
-    return matrices, transformer.pattern, lengths[0]
+    return matrices, transformer.pattern, clip.shape[2]

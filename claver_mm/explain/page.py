@@ -112,4 +112,4 @@ def write_page(explanation: Explanation, path: str | Path) -> None:
 
 def _data_uri(image: np.ndarray) -> str:
     _, data = cv2.imencode(".png", cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
-    return "data:image/png;base64," + base64.b64encode(data).decode()
+    return "data:image/png;base64," + base64.b64encode(data.tobytes()).decode()

@@ -119,7 +119,8 @@ def word_lines(explanation: Explanation, width: float, size: float = 8) -> list[
     if explanation.against:
         about += f", against {len(explanation.against)} other" + "s" * (len(explanation.against) > 1)
     margin, gap = 0.06, 0.075
-    x, lines = margin, [[]]
+    x = margin
+    lines: list[list[tuple]] = [[]]
     for word, shade, points in [*((*entry, size) for entry in word_shades(explanation)), (about, None, size - 2)]:
         length = text_to_path.get_text_width_height_descent(word, FontProperties(size=points), ismath=False)[0] / 72
         if x + length > width - margin and lines[-1]:

@@ -26,6 +26,7 @@ from torch import Tensor
 
 from ..attention import naive_attention_weights
 from ..temporal import KroneckerAttention, KroneckerTransformer
+from .attention import attention_layers
 from .twin import hooked
 
 
@@ -39,21 +40,13 @@ def watch_attention(transformer: KroneckerTransformer, visit: Callable[[int, Ten
     """
     def hook(layer: int) -> Callable:
         @torch.no_grad()
-        def see(attention: KroneckerAttention, x: Tensor, num_frames: int, *_, **__) -> None:
-            q, k, _ = attention.queries_keys_values(x)
+        def see(attention: KroneckerAttention, x: Tensor, num_frames: int, *_: object, **__: object) -> None:
+            q, k = attention.queries_keys_values(x)[:2]
             visit(layer, naive_attention_weights(q.double(), k.double(), attention.pattern, num_frames), num_frames)
         return lambda attention, args, kwargs, _: see(attention, *args, **kwargs)
 
-    with hooked((block.attn, hook(layer)) for layer, block in enumerate(transformer.resblocks)):
+    with hooked((attention, hook(layer)) for layer, attention in enumerate(attention_layers(transformer))):
         yield
-
-
-def attention_matrices(transformer: KroneckerTransformer, tokens: Tensor) -> list[Tensor]:
-    """Attention matrices ``(B, H, S, S)`` of each layer for tokens ``(B, T, L, D)``; float64, without gradients."""
-    matrices = []
-    with watch_attention(transformer, lambda layer, weights, T: matrices.append(weights)), torch.no_grad():
-        transformer(tokens)
-    return matrices
 
 
 def rank_and_condition(matrices: Tensor, eps: float = torch.finfo(torch.float64).eps) -> tuple[Tensor, Tensor]:
@@ -105,7 +98,7 @@ class RankStudy:
 
     def __init__(self) -> None:
         self._seen: dict[int, list[tuple[Tensor, ...]]] = {}
-        self._size: tuple[int, int] | None = None  # T, S
+        self._size = (0, 0)  # T, S of the clips; no clip yet
 
     def watching(self, transformer: KroneckerTransformer) -> AbstractContextManager:
         """Inside, every forward pass of the transformer counts."""
@@ -118,7 +111,7 @@ class RankStudy:
             ValueError: Matrices of another size than those before.
         """
         size = (frames, weights.shape[-1])
-        if self._size not in (None, size):
+        if self._size not in ((0, 0), size):
             raise ValueError(f"a clip of {size[0]} frames and {size[1]} tokens after clips of {self._size[0]} and "
                              f"{self._size[1]}; take a RankStudy of its own for each length")
         self._size = size
@@ -134,9 +127,9 @@ class RankStudy:
             T, S = self._size
             for head in range(rank.shape[1]):
                 r, r32, c = rank[:, head], rank32[:, head], condition[:, head]
-                rows.append(RankSummary(layer, head, T, S, len(r), r.double().mean().item(), r.min().item(),
+                rows.append(RankSummary(layer, head, T, S, len(r), r.double().mean().item(), int(r.min()),
                                         (r == S).double().mean().item(), r32.double().mean().item(),
-                                        r32.min().item(), (r32 == S).double().mean().item(), c.median().item(),
+                                        int(r32.min()), (r32 == S).double().mean().item(), c.median().item(),
                                         c.max().item()))
         return rows
 

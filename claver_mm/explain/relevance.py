@@ -14,13 +14,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from ..language.encoder import allow_short_texts, text_lengths
 from ..model import CLAVER
-from .attention import AttentionCall, record_attention
+from .attention import AttentionCall, attention_layers, record_attention
 from .twin import twin_of
 
 
@@ -74,8 +75,8 @@ def relevance(model: nn.Module, clips: Tensor, tokens: Tensor, against: Tensor |
 def _relevance(model: CLAVER, clips: Tensor, tokens: Tensor, against: Tensor | None) -> Relevance:
     tower, trunk = model.clip.text, model.visual
     with torch.enable_grad():
-        with record_attention(_layers(trunk)) as spatial_calls, record_attention(
-                _layers(model.temporal)) as temporal_calls:
+        with record_attention(attention_layers(trunk)) as spatial_calls, record_attention(
+                attention_layers(model.temporal)) as temporal_calls:
             features = model.image_tokens(clips.requires_grad_())  # frozen towers need gradients as well
             video = model.read(model.mix(features)).mean(dim=1)
         lengths = text_lengths(tower, tokens.cpu()).to(clips.device)
@@ -92,11 +93,12 @@ def _relevance(model: CLAVER, clips: Tensor, tokens: Tensor, against: Tensor | N
         after = _temporal_relevance(start, temporal_calls, temporal_gradients)
         both = torch.stack([start, after], dim=2)  # (B, T, 2, L): through the image tower in one go
         spatial, combined = _roll_back(spatial_calls, spatial_gradients, both.flatten(0, 1)).view_as(both).unbind(2)
-        maps = [(x - start)[:, :, 1:].unflatten(2, trunk.grid_size) for x in (spatial, after, combined)]
-        end = nn.functional.one_hot(lengths - 1, lengths.max()).to(like)
+        spatial, temporal, combined = ((x - start)[:, :, 1:].unflatten(2, trunk.grid_size)
+                                       for x in (spatial, after, combined))
+        end = nn.functional.one_hot(lengths - 1, int(lengths.max())).to(like)
         words = _roll_back(text_calls, text_gradients, end.unsqueeze(1)).squeeze(1) * (end == 0)
         words = nn.functional.pad(words, (0, tokens.shape[1] - words.shape[1]))
-        return Relevance(similarity.detach().to(like), score.detach().to(like), words, *maps,
+        return Relevance(similarity.detach().to(like), score.detach().to(like), words, spatial, temporal, combined,
                          (after - start).sum(dim=2))
 
 
@@ -138,13 +140,13 @@ def _read_tokens(shape: torch.Size, pool: str, like: Tensor) -> Tensor:
     return start
 
 
-def _encode(tower: nn.Module, tokens: Tensor) -> tuple[Tensor, list[AttentionCall]]:
+def _encode(tower: Any, tokens: Tensor) -> tuple[Tensor, list[AttentionCall]]:
     """Features of texts and the calls of the tower's attention layers."""
     allow_short_texts(tower)
     handle = tower.token_embedding.register_forward_hook(
         lambda _, __, embedded: embedded if embedded.requires_grad else embedded.requires_grad_())
     try:
-        with record_attention(_layers(tower)) as calls:
+        with record_attention(attention_layers(tower)) as calls:
             return tower(tokens), calls
     finally:
         handle.remove()
@@ -156,10 +158,4 @@ def _log_odds(model: CLAVER, video: Tensor, similarity: Tensor, against: Tensor)
         others = model.clip.text_features(against).clone()  # features kept by the tower may be of inference mode
     scale = model.clip.logit_scale.exp()
     return scale * similarity - (scale * video @ others.T).logsumexp(dim=-1)
-
-
-def _layers(tower: nn.Module | None) -> list[nn.Module]:
-    """Attention layers of a transformer, first to last."""
-    blocks = getattr(getattr(tower, "transformer", tower), "resblocks", ())
-    return [block.attn for block in blocks]
 

@@ -65,7 +65,7 @@ def shuffle_tokens(transformer: KroneckerTransformer, place: str = "before", tok
     def before(x: Tensor) -> tuple[tuple, dict]:
         return (shuffled(x.flatten(1, 2), x.shape[1]).view_as(x),), {}
 
-    def after(x: Tensor, num_frames: int, *rest, **named) -> tuple[tuple, dict]:
+    def after(x: Tensor, num_frames: int, *rest: object, **named: object) -> tuple[tuple, dict]:
         return (shuffled(x, num_frames), num_frames, *rest), named
 
     module, change = (transformer, before) if place == "before" else (transformer.resblocks[0], after)

@@ -8,19 +8,20 @@ from __future__ import annotations
 
 import csv
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypedDict
 
 import numpy as np
 import torch
-from torch import nn
-from torch.utils.data import DataLoader
+from torch import Tensor
 from tqdm import tqdm
 
 from ..video.motion import MOTION_CLASSES, MOTION_PAIRS
 from .evaluation import (
     Evaluation,
+    Loader,
+    Recogniser,
     evaluate,
     order_sensitivity,
     partner_indices,
@@ -64,7 +65,7 @@ class RankRecord(TypedDict):
     """``rank.RankSummary`` as mappings, by frames, layer and head."""
 
 
-def study_shuffling(model: nn.Module, loader: DataLoader, tokens: str = "patches", seed: int = 0,
+def study_shuffling(model: Recogniser, loader: Loader, tokens: str = "patches", seed: int = 0,
                     progress: bool = False) -> ShufflingRecord:
     """What a model makes of its tokens in random order, before and after the temporal embedding.
 
@@ -79,10 +80,10 @@ def study_shuffling(model: nn.Module, loader: DataLoader, tokens: str = "patches
         ValueError: Another model, or no video.
     """
     transformer = temporal_transformer(model)
-    results = {"none": _run(model, loader, progress and "none")}
+    results = {"none": _run(model, loader, "none", progress)}
     for name, place in (("PreTE", "before"), ("PostTE", "after")):
         with shuffle_tokens(transformer, place, tokens, seed):
-            results[name] = _run(model, loader, progress and name)
+            results[name] = _run(model, loader, name, progress)
     rows, plain = [], results["none"]
     for name, result in results.items():
         row: dict[str, Any] = dict(shuffling=name, accuracy=result.accuracy, similarity=result.similarity)
@@ -101,7 +102,7 @@ def standard_error(values: np.ndarray) -> float:
     return float(values.std(ddof=1) / math.sqrt(len(values))) if len(values) > 1 else math.nan
 
 
-def study_order(model: nn.Module, loader: DataLoader, classes: Sequence[str] | None = None,
+def study_order(model: Recogniser, loader: Loader, classes: Sequence[str] | None = None,
                 pairs: Sequence[tuple[str, str]] | None = None, progress: bool = False) -> OrderRecord:
     """How often a model's answer changes when the clips are played backwards.
 
@@ -116,8 +117,8 @@ def study_order(model: nn.Module, loader: DataLoader, classes: Sequence[str] | N
         ValueError: Pairs that do not fit the classes, a head of another kind, or no video.
     """
     partners = None if pairs is None else partner_indices(classes or (), pairs)
-    forwards = _run(model, loader, progress and "forwards")
-    backwards = _run(model, loader, progress and "backwards", reverse_time)
+    forwards = _run(model, loader, "forwards", progress)
+    backwards = _run(model, loader, "backwards", progress, reverse_time)
     rows = []
     for label in np.unique(forwards.labels[forwards.labels >= 0]):
         own = forwards.labels == label
@@ -136,8 +137,9 @@ def class_pairs(path: str | Path | None, classes: Sequence[str] | None) -> list[
         ValueError: A line that does not name two of ``classes``; or no classes.
     """
     if path is None:
-        motion = classes is not None and set(classes) <= set(MOTION_CLASSES)
-        return [pair for pair in MOTION_PAIRS if set(pair) <= set(classes)] if motion else None
+        if classes is None or not set(classes) <= set(MOTION_CLASSES):
+            return None
+        return [pair for pair in MOTION_PAIRS if set(pair) <= set(classes)]
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"no file of class pairs at {path}")
@@ -155,7 +157,7 @@ def class_pairs(path: str | Path | None, classes: Sequence[str] | None) -> list[
     return pairs
 
 
-def study_rank(model: nn.Module, loaders: Mapping[int | None, DataLoader], progress: bool = False) -> RankRecord:
+def study_rank(model: Recogniser, loaders: Mapping[int | None, Loader], progress: bool = False) -> RankRecord:
     """Rank and condition of a model's attention.
 
     Args:
@@ -180,5 +182,6 @@ def study_rank(model: nn.Module, loaders: Mapping[int | None, DataLoader], progr
                       rows=[row.as_dict() for row in rows])
 
 
-def _run(model: nn.Module, loader: DataLoader, progress: str | bool, change=None) -> Evaluation:
-    return evaluate(model, loader, change, total=len(loader.dataset), progress=progress or None)
+def _run(model: Recogniser, loader: Loader, what: str, progress: bool,
+         change: Callable[[Tensor], Tensor] | None = None) -> Evaluation:
+    return evaluate(model, loader, change, total=len(loader.dataset), progress=what if progress else None)

@@ -11,22 +11,25 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from copy import copy
 from threading import get_ident
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
 
+Model = TypeVar("Model", bound=nn.Module)
 
-def twin_of(model: nn.Module) -> nn.Module:
+
+def twin_of(model: Model) -> Model:
     """The same model in modules of its own, which run uncompiled.
 
     Weights, buffers and settings are shared; hooks are those that the model has now, and what is added to one is not
     added to the other. Weights made in inference mode, which cannot take part in a graph, are copied.
     """
-    twins: dict[nn.Module, nn.Module] = {}
+    twins: dict[nn.Module | None, Any] = {None: None}
 
-    def twin(module: nn.Module | None) -> nn.Module | None:
+    def twin(module: nn.Module | None) -> Any:
         if module is None or module in twins:
-            return twins.get(module)
+            return twins[module]
         original = module._modules.get("_orig_mod", module)  # what torch.compile(module) has wrapped
         if original is not module:
             return twins.setdefault(module, twin(original))
@@ -45,7 +48,7 @@ def twin_of(model: nn.Module) -> nn.Module:
         return twin(model)
 
 
-def _usable(x: Tensor | None) -> Tensor | None:
+def _usable(x: Tensor | None) -> Any:
     if x is None or not x.is_inference():
         return x
     return nn.Parameter(x.clone(), requires_grad=False) if isinstance(x, nn.Parameter) else x.clone()

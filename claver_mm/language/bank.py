@@ -93,11 +93,11 @@ class PromptBank:
                              f"{shown(', '.join(self.kinds[:20]))}")
         if per_kind is not None and per_kind < 1:
             raise ValueError(f"per_kind must be at least 1, got {per_kind}; kinds=() takes no text")
-        missing = [name for name in classes if self.entry(name) is None]
-        if missing:
+        entries = [entry for entry in map(self.entry, classes) if entry is not None]
+        if len(entries) < len(classes):
+            missing = [name for name in classes if self.entry(name) is None]
             raise ValueError(f"{self.source} has no texts for {len(missing)} of {len(classes)} classes: "
                              f"{listed(missing)}; add them to the bank, or go without it: templates serve any class")
-        entries = [self.entry(name) for name in classes]
         chosen: list[list[str]] = [[] for _ in classes]
         for kind in self.kinds if kinds is None else kinds:
             counts = [len(entry.get(kind, ())) for entry in entries]
@@ -146,7 +146,7 @@ def read_bank(source: str | Path | Mapping) -> PromptBank:
                              for class_name, entry in entries.items()}, lines)
 
 
-def _sound(row: Row) -> Row:
+def _sound(row: Row) -> Row | Problem:
     """The row, or what is wrong with its words whatever file they come from."""
     line, name, kind, text = row
     words = f"{name}{kind}{'' if text is None else text.text}"

@@ -39,11 +39,11 @@ class Problem(NamedTuple):
         return f"{shown(self.source)}:{self.line}: {shown(self.name, 80)}: {'note: ' * self.note}{self.message}"
 
 
-Row = tuple[int, str, str, Text | None] | Problem
+Row = tuple[int, str, str, Text | None]
 """Line and name of a class, kind, and a text of it, or None for the kind alone."""
 
 
-def rows_of(path: Path) -> Iterator[Row]:
+def rows_of(path: Path) -> Iterator[Row | Problem]:
     """The rows of a bank's file.
 
     Raises:
@@ -66,7 +66,7 @@ def rows_of(path: Path) -> Iterator[Row]:
         raise ValueError(f"{path} cannot be read: it is nested too deeply for a bank") from error
 
 
-def rows_of_mapping(bank: Mapping) -> Iterator[Row]:
+def rows_of_mapping(bank: Mapping) -> Iterator[Row | Problem]:
     """The rows of a mapping like the one in a file."""
     for name, entry in bank.items():
         if not isinstance(name, str):
@@ -102,7 +102,7 @@ _TAG = "tag:yaml.org,2002:"
 _PLAIN_TAGS = {_TAG + name for name in ("str", "int", "float", "bool", "null", "timestamp", "value")}
 
 
-def _from_yaml(content: str) -> Iterator[Row]:
+def _from_yaml(content: str) -> Iterator[Row | Problem]:
     """Nodes, not values, since nodes know their lines and keep ``no`` and ``2`` as written, and nothing is built."""
     yield from _from_nodes(yaml.compose(content, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)))
 
@@ -120,7 +120,7 @@ class _Line(NamedTuple):
     column: int = 0
 
 
-def _from_json(content: str) -> Iterator[Row]:
+def _from_json(content: str) -> Iterator[Row | Problem]:
     """JSON as nodes of YAML. Its strings stand in the file in the order in which they are come by here, so that their
     lines can be told."""
     root = json.loads(content, object_pairs_hook=_Pairs, parse_int=_Number, parse_float=_Number)
@@ -146,7 +146,7 @@ def _from_json(content: str) -> Iterator[Row]:
     yield from _from_nodes(node(root))
 
 
-def _from_nodes(root: yaml.Node | None) -> Iterator[Row]:
+def _from_nodes(root: yaml.Node | None) -> Iterator[Row | Problem]:
     if not isinstance(root, yaml.MappingNode) or root.tag != _TAG + "map":
         yield Problem("", 1, "the file", "must be a mapping from class names to texts"
                       + ("; it is empty" if root is None else ""))
@@ -200,7 +200,7 @@ def _fault(node: yaml.Node) -> str | None:
     return None if node.tag in _PLAIN_TAGS else f"has the tag {shown(node.tag, 60)}; leave it out"
 
 
-def _from_csv(content: str) -> Iterator[Row]:
+def _from_csv(content: str) -> Iterator[Row | Problem]:
     reader = csv.DictReader(io.StringIO(content, newline=""), strict=True)
     columns = [column.strip() for column in reader.fieldnames or ()]
     if not {"class", "text"} <= set(columns) or len(set(columns)) < len(columns):

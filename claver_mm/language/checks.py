@@ -53,8 +53,8 @@ def check_bank(bank: PromptBank, class_lists: Mapping[str, Sequence[str]], count
             found = len(bank.entries[name].get(kind, ()))
             if found < at_least:
                 say(bank.lines[name], name, f"{found} texts of the kind {quoted(kind)}, {at_least} are needed")
-    for name, entry in bank.entries.items():
-        for kind, texts in entry.items():
+    for name, texts_of in bank.entries.items():
+        for kind, texts in texts_of.items():
             for text, line in texts:
                 for message in faults(text, count_tokens, context):
                     say(line, name, f"{shown(kind, 80)}: {message}")

@@ -9,7 +9,7 @@ import re
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from ..messages import quoted, shown
 from .server import PARAMETERS, BadReply, CannotGoOn, ChatClient, Refused, unsupported
@@ -59,7 +59,8 @@ def openai_writer(sampling: Sampling, base_url: str | None = None, timeout: floa
             ``max_retries``.
     """
     client, lock, joined = ChatClient(base_url, timeout, max_retries), threading.Lock(), threading.Event()
-    parameters = dict(temperature=sampling.temperature, top_p=sampling.top_p, max_tokens=sampling.max_tokens, seed=0)
+    parameters: dict[str, Any] = dict(
+        temperature=sampling.temperature, top_p=sampling.top_p, max_tokens=sampling.max_tokens, seed=0)
 
     def write(messages: list[dict[str, str]], seed: int) -> Answer:
         while True:
@@ -83,7 +84,7 @@ def openai_writer(sampling: Sampling, base_url: str | None = None, timeout: floa
     return write
 
 
-def _leave_out(name: str, parameters: dict[str, object], joined: threading.Event) -> None:
+def _leave_out(name: str, parameters: dict[str, Any], joined: threading.Event) -> None:
     """Ask without a parameter from now on, and say so, unless another thread did."""
     if name == "system":
         how, known = "the command goes into the user's message", not joined.is_set()
@@ -110,7 +111,7 @@ _CUT = {reason: cut for cut, reasons in {
 """What servers call the end of an answer that did not end by itself."""
 
 
-def _answer(reply: object, retries: int) -> Answer:
+def _answer(reply: Any, retries: int) -> Answer:
     """What a chat completion says, of whatever server.
 
     Raises:
@@ -145,7 +146,7 @@ def local_writer(sampling: Sampling, device: str | None = None) -> Write:
     from transformers import AutoModelForCausalLM, AutoTokenizer
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     try:
-        tokenizer = AutoTokenizer.from_pretrained(sampling.model)
+        tokenizer: Any = AutoTokenizer.from_pretrained(sampling.model)
         model = AutoModelForCausalLM.from_pretrained(sampling.model).eval().to(device)
     except (OSError, ValueError, RuntimeError, AssertionError) as error:
         raise CannotGoOn(f"the model {shown(sampling.model)} cannot be run on {quoted(device)}: {shown(error, 500)}"
@@ -156,7 +157,7 @@ def local_writer(sampling: Sampling, device: str | None = None) -> Write:
     def write(messages: list[dict[str, str]], seed: int) -> Answer:
         with lock, torch.inference_mode():
             if tokenizer.chat_template:
-                how = dict(add_generation_prompt=True, return_tensors="pt", return_dict=True)
+                how: dict[str, Any] = dict(add_generation_prompt=True, return_tensors="pt", return_dict=True)
                 try:
                     inputs = tokenizer.apply_chat_template(messages, **how)
                 except TemplateError:  # Gemma's, and others that know no system message

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 
 class ClassResult(NamedTuple):
@@ -51,23 +52,23 @@ class ClassReport(NamedTuple):
                            + [f"mean of {len(tested)} classes {100 * self.mean_class_accuracy:.1f} %"])]
         if missed := sum(entry.unreadable for entry in tested):
             lines.append(f"{missed} videos could not be read and count as wrong")
-        worst = sorted((entry for entry in tested if entry.right < entry.videos), key=lambda entry: entry.accuracy)
+        worst = sorted((one for one in tested if one.right < one.videos), key=lambda one: one.right / one.videos)
         if worst:
-            taken_for = {}
+            taken_for: dict[str, str] = {}
             for confusion in self.confusions:
                 taken_for.setdefault(confusion.true, f"{_short(confusion.recognised)} ({confusion.videos})")
             head = ("worst classes", "videos", "right", "accuracy", "mostly taken for")
-            cells = [head] + [(_short(entry.name), str(entry.videos), str(entry.right), f"{100 * entry.accuracy:.1f} %",
-                               taken_for.get(entry.name, "")) for entry in worst[:rows]]
-            lines += ["", *_columns(cells, "<>>><")]
+            lines += ["", *_columns([head, *(
+                (_short(entry.name), str(entry.videos), str(entry.right), f"{100 * entry.right / entry.videos:.1f} %",
+                 taken_for.get(entry.name, "")) for entry in worst[:rows])], "<>>><")]
         if self.confusions:
-            cells = [("worst confusions", "", "videos")] + [
-                (_short(one.true), f"as {_short(one.recognised)}", str(one.videos)) for one in self.confusions[:rows]]
-            lines += ["", *_columns(cells, "<<>")]
+            lines += ["", *_columns([("worst confusions", "", "videos"), *(
+                (_short(one.true), f"as {_short(one.recognised)}", str(one.videos)) for one in self.confusions[:rows])],
+                "<<>")]
         return "\n".join(lines)
 
 
-def class_report(scores: np.ndarray, labels: Sequence[int], names: Sequence[str] | None = None,
+def class_report(scores: ArrayLike, labels: ArrayLike, names: Sequence[str] | None = None,
                  topk: Sequence[int] = (1, 5)) -> ClassReport:
     """Counts of a test.
 
@@ -113,7 +114,7 @@ def _short(name: str, length: int = 40) -> str:
     return name if len(name) <= length else f"{name[:length - 3]}..."
 
 
-def _columns(rows: list[tuple[str, ...]], sides: str) -> list[str]:
+def _columns(rows: Sequence[tuple[str, ...]], sides: str) -> list[str]:
     widths = [max(map(len, column)) for column in zip(*rows)]
     return ["  ".join(f"{cell:{side}{width}}" for cell, side, width in zip(row, sides, widths)).rstrip()
             for row in rows]

@@ -53,8 +53,9 @@ def summed_up(protocol: str, checkpoint: str | None, results: Sequence[Mapping],
     for result in results:
         columns.setdefault(result["column"], []).append(result)
     accuracy = {name: [result["metrics"][METRIC] for result in some] for name, some in columns.items()}
-    numbers = {name: dict(zip(("mean", "deviation"), mean_and_deviation(values, deviation)), values=values)
-               for name, values in accuracy.items()}
+    numbers: dict[str, dict] = {
+        name: dict(zip(("mean", "deviation"), mean_and_deviation(values, deviation)), values=values)
+        for name, values in accuracy.items()}
     printed = {name: percent(values, deviation) for name, values in accuracy.items()}
     if "novel" in accuracy:
         numbers["harmonic mean"] = dict(mean=harmonic_mean(numbers["base"]["mean"], numbers["novel"]["mean"]))

@@ -29,22 +29,22 @@ def complete(cfg: Mapping) -> dict:
         ValueError: Parts that disagree, or a key that nothing reads; the message names both values and the way out.
         FileNotFoundError: A class list that does not exist.
     """
-    cfg = plain(cfg)
-    check_keys(cfg)
-    notes, num_frames = list(cfg.get("derived") or ()), None
-    if isinstance(cfg.get("model"), dict):
-        if is_said_once(cfg["model"]):
-            _check_one_place(cfg)
-            num_frames = cfg["model"].get("num_frames")
-        cfg["model"], found = complete_model(cfg["model"])
+    whole: dict = plain(cfg)
+    check_keys(whole)
+    notes, num_frames = list(whole.get("derived") or ()), None
+    if isinstance(whole.get("model"), dict):
+        if is_said_once(whole["model"]):
+            _check_one_place(whole)
+            num_frames = whole["model"].get("num_frames")
+        whole["model"], found = complete_model(whole["model"])
         notes += found
-    complete_data(cfg)
-    complete_frames(cfg, num_frames)
-    complete_sizes(cfg)
-    notes += complete_schedule(cfg)
+    complete_data(whole)
+    complete_frames(whole, num_frames)
+    complete_sizes(whole)
+    notes += complete_schedule(whole)
     if notes:
-        cfg["derived"] = list(dict.fromkeys(notes))
-    return cfg
+        whole["derived"] = list(dict.fromkeys(notes))
+    return whole
 
 
 def _check_one_place(cfg: Mapping) -> None:

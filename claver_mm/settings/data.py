@@ -6,11 +6,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from ..language.shipped import find_classes
+from ..catalog import find_classes
 from ..protocols.views import read_view
 from ..towers.architectures import tower_of
-from .keys import plain
-from .model import NECKS, kind_of, listed_classes
+from .keys import kind_of, plain
+from .model import NECKS, listed_classes
 
 SPLITS = ("train", "val", "test")
 SAMPLERS = ("UniformSample", "SampleFrames", "DenseSampleFrames")
@@ -89,7 +89,7 @@ def complete_frames(cfg: dict, num_frames: int | None) -> None:
         ValueError: A pipeline of another number of frames; both places are named.
     """
     model = cfg["model"] if isinstance(cfg.get("model"), dict) else {}
-    neck = model.get("neck")
+    neck = model.get("neck") or {}
     if num_frames is None:
         if kind_of(neck) not in NECKS:
             cfg.pop("clip_len", None)
@@ -108,7 +108,7 @@ def complete_frames(cfg: dict, num_frames: int | None) -> None:
             step["clip_len"] = num_frames
         clip_len = step.get("clip_len")
         if keeps_frames and shape == "NCTHW" and clip_len != num_frames:
-            said = "model.neck.num_frames" if isinstance(neck, dict) else "model.num_frames"
+            said = "model.neck.num_frames" if neck else "model.num_frames"
             raise ValueError(f"{name}.{number}.clip_len is {clip_len}, {said} is {num_frames}: a clip has as many "
                              "frames as the model is made for; set model.num_frames, which pipelines without clip_len "
                              "follow")

@@ -7,12 +7,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ..catalog import find_classes
 from ..language.prompts import read_lines
-from ..language.shipped import find_bank, find_classes
+from ..language.shipped import find_bank
 from ..towers.architectures import Arch, model_config, tower_of
 from ..towers.head import class_tokens_suffice
 from ..towers.preprocessing import Preprocessing, preprocessing_of
-from .keys import did_you_mean, plain
+from .keys import did_you_mean, kind_of, plain
 
 BUILDER = "CLAVERRecognizer"
 SHARED = {
@@ -33,12 +34,6 @@ KNOWN = (*SHARED, *PARTS, "data_preprocessor", "train_cfg", "test_cfg", "init_cf
 def is_said_once(model: Mapping) -> bool:
     """Whether this is a model of ``CLAVERRecognizer``, whose parts are yet to be handed what they share."""
     return kind_of(model) == BUILDER
-
-
-def kind_of(node: Mapping | None) -> str:
-    """Name of a registered type, without its scope."""
-    kind = (node or {}).get("type")
-    return (kind if isinstance(kind, str) else getattr(kind, "__name__", "")).rpartition(".")[2]
 
 
 def write_out(model: Mapping) -> tuple[dict, list[str]]:

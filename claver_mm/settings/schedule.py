@@ -7,7 +7,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
-from .model import kind_of
+from .keys import kind_of
 
 WARM_UPS = ("LinearLR", "ConstantLR", "LinearParamScheduler", "ConstantParamScheduler", "LinearMomentum",
             "ConstantMomentum")
@@ -23,12 +23,10 @@ def length(train_cfg: Mapping | None, by_epoch: bool = True) -> int | None:
 def schedulers(cfg: Mapping) -> list[tuple[str, dict, int]]:
     """Schedulers whose unit is that of the run, each with its place and the run's length."""
     found = cfg.get("param_scheduler")
-    several = isinstance(found, list | tuple)
-    named = [(f"param_scheduler.{number}" if several else "param_scheduler", each)
-             for number, each in enumerate(found if several else [found])]
-    sized = [(name, each, length(cfg.get("train_cfg"), each.get("by_epoch", True)))
-             for name, each in named if isinstance(each, dict) and "type" in each]
-    return [entry for entry in sized if entry[2] is not None]
+    named = [(f"param_scheduler.{number}", each) for number, each in enumerate(found)] \
+        if isinstance(found, list | tuple) else [("param_scheduler", found)]
+    return [(name, each, total) for name, each in named if isinstance(each, dict) and "type" in each
+            and (total := length(cfg.get("train_cfg"), each.get("by_epoch", True))) is not None]
 
 
 def complete_schedule(cfg: dict) -> list[str]:
@@ -47,10 +45,10 @@ def complete_schedule(cfg: dict) -> list[str]:
             each["end"] = total if each.get("end") in (None, math.inf) else each["end"]
         notes += _shorten_warm_up(planned)
     _check_ends(planned)
-    train, total = cfg.get("train_cfg") or {}, length(cfg.get("train_cfg"))
-    if total is not None and train.get("val_begin", 1) > total:
-        notes.append(f"train_cfg.val_begin: {total}, the end of the run, in place of {train['val_begin']}")
-        train["val_begin"] = total
+    train, end = cfg.get("train_cfg") or {}, length(cfg.get("train_cfg"))
+    if end is not None and train.get("val_begin", 1) > end:
+        notes.append(f"train_cfg.val_begin: {end}, the end of the run, in place of {train['val_begin']}")
+        train["val_begin"] = end
     return notes
 
 

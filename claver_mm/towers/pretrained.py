@@ -35,7 +35,7 @@ def parse_reference(reference: str) -> tuple[str, str]:
         return reference, reference
     if not reference.startswith(OPEN_CLIP):
         raise ValueError(f"{reference!r} names no tower: write open_clip:ARCHITECTURE/TAG, hf-hub:ORGANISATION/NAME or "
-                         "local-dir:FOLDER, for example open_clip:PE-Core-L-14-336/meta (all of them: claver ls --towers)")
+                         "local-dir:FOLDER, for example open_clip:PE-Core-L-14-336/meta (all: claver ls --towers)")
     arch, _, tag = reference.removeprefix(OPEN_CLIP).rpartition("/")
     arch = arch or tag
     name = PAPER_ARCHS.get(arch, arch)

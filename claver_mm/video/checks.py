@@ -49,7 +49,7 @@ def check_video(path: str, settings: Settings) -> Finding:
             return Finding("empty", f"{path} has no bytes")
         reader = VideoReader(source, path, settings.decoders, warn=said.append)
         count = len(reader)
-        reader.frames(np.linspace(0, count - 1, min(count, settings.frames or count)).round().astype(int))
+        reader.frames(np.linspace(0, count - 1, min(count, settings.frames or count)).round().astype(int).tolist())
     except FileNotFoundError as error:
         return Finding("missing", str(error))
     except (UnreadableVideo, OSError) as error:
@@ -92,11 +92,11 @@ class _Worker:
         with _undisturbed():  # Ctrl-C within would leave a process that nobody knows
             self.process.start()
         other.close()  # so that its death closes the pipe
-        self.job: int | None = None
+        self.job: tuple[int, str] | None = None
         self.began = 0.0
 
     def give(self, job: int, path: str) -> None:
-        self.job, self.began = job, time.monotonic()
+        self.job, self.began = (job, path), time.monotonic()
         self.pipe.send(path)
 
     def stop(self) -> int | None:
@@ -118,12 +118,11 @@ def check_videos(paths: Sequence[str], settings: Settings, workers: int = 1,
             for worker in team:
                 if worker.job is None and waiting:
                     worker.give(*waiting.pop())
-            busy = [worker for worker in team if worker.job is not None]
+            busy = [(worker, *worker.job) for worker in team if worker.job is not None]
             if not busy:
                 return
-            ready = wait([worker.pipe for worker in busy], timeout=0.1)
-            for worker in busy:
-                job, path = worker.job, paths[worker.job]
+            ready = wait([worker.pipe for worker, _, _ in busy], timeout=0.1)
+            for worker, job, path in busy:
                 if worker.pipe in ready:
                     try:
                         finding = worker.pipe.recv()

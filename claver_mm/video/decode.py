@@ -97,7 +97,7 @@ class VideoReader:
         self._loop_filter, self._warn, self._max_pixels = loop_filter, warn, max_pixels
         self._waiting = list(decoders)
         self._failures: list[str] = []
-        self._count: int | None = None
+        self._count = 0  # until a decoder has counted
         self._open_next("cannot be opened as a video")
         self.fps = self._reader.fps
 
@@ -155,7 +155,7 @@ class VideoReader:
         """Frames are asked for by number, which a decoder that counts others would take for another frame."""
         if not count:
             raise Refused("it holds no frame")
-        if self._count not in (None, count):
+        if self._count not in (0, count):
             raise Refused(f"it counts {count} frames, {self._count} were counted before")
         self._count = count
 

@@ -36,7 +36,7 @@ def _write_video(path: Path, frames: np.ndarray) -> None:
     T, h, w, _ = frames.shape
     part = path.with_name(f".{os.getpid()}.{path.name}")
     try:
-        writer = cv2.VideoWriter(str(part), cv2.VideoWriter_fourcc(*"mp4v"), FRAMES_PER_SECOND, (w, h))
+        writer = cv2.VideoWriter(str(part), cv2.VideoWriter.fourcc(*"mp4v"), FRAMES_PER_SECOND, (w, h))
         for frame in frames:
             writer.write(cv2.cvtColor(frame, cv2.COLOR_RGB2BGR))
         writer.release()
@@ -100,8 +100,8 @@ def make_motion_videos(
     Raises `ValueError` for settings that make no data set, for a folder with motion videos of other settings
     and for one with files of somebody else in the way; `OSError` if a file cannot be written.
     """
-    root, classes, size = Path(root), list(classes), [int(side) for side in size]
-    check_format(*size, num_frames)
+    root, classes, (h, w) = Path(root), list(classes), map(int, size)
+    check_format(h, w, num_frames)
     _check_classes(classes)
     counts = dict(zip(SPLITS, (num_train, num_val), strict=True))
     for split, count in counts.items():
@@ -117,7 +117,7 @@ def make_motion_videos(
             "num_train": num_train,
             "num_val": num_val,
             "seed": seed,
-            "size": size,
+            "size": [h, w],
             "num_frames": num_frames,
             "classes": classes,
             "rendering_version": RENDERING_VERSION,
@@ -137,7 +137,7 @@ def make_motion_videos(
 
     def write(task: tuple[Path, str, tuple[int, int, int]]) -> None:
         path, class_name, key = task
-        _write_video(path, render_clip(class_name, key, size, num_frames))
+        _write_video(path, render_clip(class_name, key, (h, w), num_frames))
 
     with ThreadPoolExecutor(workers) as pool:
         hidden = not (progress and missing)

@@ -12,7 +12,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
-from typing import IO
 
 import torch
 
@@ -146,9 +145,10 @@ def _claims(tensor: Made) -> int:
     _nbytes(storage)
     dtype = STORAGES[storage.kind]
     if tensor.function == TENSORS[2]:
-        dtype = getattr(torch, str(tensor.args[6]).removeprefix("torch."), None) if len(tensor.args) > 6 else None
-        if not isinstance(dtype, torch.dtype):
+        named = getattr(torch, str(tensor.args[6]).removeprefix("torch."), None) if len(tensor.args) > 6 else None
+        if not isinstance(named, torch.dtype):
             raise ValueError("a tensor without a dtype")
+        dtype = named
     numel = math.prod(size)
     last = offset + sum((length - 1) * step for length, step in zip(size, stride)) if numel else -1
     if (last + 1) * dtype.itemsize > _nbytes(storage):
@@ -200,20 +200,14 @@ class Archive:
         """
         if name not in self._entries:
             raise ValueError(f"no entry {shortened(name)}")
-        content = bytearray(self._entries[name].file_size)
+        content, start = bytearray(self._entries[name].file_size), 0
         with self._file.open(self._entries[name]) as entry:
-            view, start = memoryview(content), 0
-            while start < len(content):
-                count = _into(entry, view[start:])
-                if not count:
-                    raise ValueError(f"the entry {shortened(name)} is cut short")
-                start += count
+            while piece := entry.read(1 << 20):  # at most a megabyte, which is held twice
+                content[start:start + len(piece)] = piece
+                start += len(piece)
+        if start < len(content):
+            raise ValueError(f"the entry {shortened(name)} is cut short")
         return content
-
-
-def _into(entry: IO[bytes], view: memoryview) -> int:
-    """Read at most a megabyte: a larger piece is held twice."""
-    return entry.readinto(view[:1 << 20])
 
 
 @contextmanager

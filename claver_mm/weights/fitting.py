@@ -4,7 +4,6 @@ Pure: imports torch, nothing of ``mm*``.
 """
 from __future__ import annotations
 
-import re
 from collections import OrderedDict
 from collections.abc import Mapping
 
@@ -22,15 +21,13 @@ class WeightsDoNotFit(ValueError):
     """Weights that are missing, left over, of another size or kind, or no numbers; the message names them."""
 
 
-def load_strict(module: nn.Module, state_dict: Mapping[str, Tensor], source: str,
-                allow_missing: tuple[str, ...] = ()) -> None:
+def load_strict(module: nn.Module, state_dict: Mapping[str, Tensor], source: str) -> None:
     """Load weights; nothing may be missing, left over or of another size.
 
     Args:
         module: Receives the weights; its own load hooks (resized embeddings) run as always.
         state_dict: The weights.
         source: Where they came from, for the message.
-        allow_missing: Regular expressions of names that may keep their fresh values.
 
     Raises:
         WeightsDoNotFit: Names the keys and the source.
@@ -39,7 +36,7 @@ def load_strict(module: nn.Module, state_dict: Mapping[str, Tensor], source: str
     if odd:
         raise WeightsDoNotFit(f"{source} does not fit the model: a key is no text, but a {type(odd[0]).__name__}")
     loaded = OrderedDict(state_dict)
-    loaded._metadata = getattr(state_dict, "_metadata", OrderedDict())
+    vars(loaded)["_metadata"] = getattr(state_dict, "_metadata", OrderedDict())  # where torch keeps it
     expected = module.state_dict().keys()
     foreign = what_they_are(key for key in state_dict if key not in expected)
     if foreign:
@@ -49,13 +46,12 @@ def load_strict(module: nn.Module, state_dict: Mapping[str, Tensor], source: str
         result = module.load_state_dict(loaded, strict=False)
     except (RuntimeError, ValueError) as error:
         raise WeightsDoNotFit(f"{source} does not fit the model: {str(error)[:2000]}") from error
-    missing = [key for key in result.missing_keys if not any(re.search(pattern, key) for pattern in allow_missing)]
-    if missing or result.unexpected_keys:
-        raise WeightsDoNotFit(f"{source} does not fit the model; missing: {listed(missing)}; "
+    if result.missing_keys or result.unexpected_keys:
+        raise WeightsDoNotFit(f"{source} does not fit the model; missing: {listed(result.missing_keys)}; "
                               f"left over: {listed(result.unexpected_keys)}")
 
 
-def refuse_other_sizes(module: nn.Module, state_dict: Mapping[str, Tensor], prefix: str, *_) -> None:
+def refuse_other_sizes(module: nn.Module, state_dict: Mapping[str, Tensor], prefix: str, *_: object) -> None:
     """Load hook: weights of another size or kind, or that are no finite numbers, raise, also where MMEngine would go
     on with a warning (``init_recognizer``) or torch without one.
 
@@ -85,8 +81,7 @@ def check_values(state_dict: Mapping[str, Tensor]) -> None:
     Raises:
         WeightsDoNotFit: Names the weights.
     """
-    odd = {key: _odd(value) for key, value in state_dict.items()}
-    odd = [f"{shortened(key, quotes=False)} {why}" for key, why in odd.items() if why]
+    odd = [f"{shortened(key, quotes=False)} {why}" for key, value in state_dict.items() if (why := _odd(value))]
     if odd:
         raise WeightsDoNotFit(f"weights of another kind: {listed(odd, 5, 300)}")
     infinite = [key for key, value in state_dict.items() if value.is_floating_point() and not _is_finite(value)]
@@ -109,7 +104,7 @@ def _odd(weight: object) -> str | None:
 
 def _unfit(name: str, loaded: object, wanted: Tensor) -> str | None:
     """Why a weight cannot become a parameter or buffer; None where it can."""
-    if _odd(loaded):
+    if not isinstance(loaded, Tensor) or _odd(loaded):
         return _odd(loaded)
     if loaded.is_meta and not wanted.is_meta:
         return "is a tensor without values (of the device 'meta')"

@@ -28,7 +28,8 @@ OFFICIAL_RENAMES = (
 """Key of a CLAVER checkpoint in CLIP's layout -> key of our recogniser; the first pattern that matches renames."""
 
 
-AFTER_THE_TRUNK = re.compile(r"(ln_post|attn_pool|attnpool|head|trunk\.(norm|attn_pool|fc_norm|head_drop|head))\.|proj$")
+AFTER_THE_TRUNK = re.compile(
+    r"(ln_post|attn_pool|attnpool|head|trunk\.(norm|attn_pool|fc_norm|head_drop|head))\.|proj$")
 """Names, below ``visual.``, of what comes after an image tower's last block; see ``claver_mm.towers.pooling``."""
 UNUSED = ("text_decoder.", "text.transformer.embeddings.position_ids")
 """Weights of open_clip's files that no embedding depends on: CoCa's captions, and numbers that counted positions."""

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import math
 import pickle
+from typing import Any, SupportsIndex
 
 import numpy as np
 
 CODES = {np.dtype(code).str[1:]: np.dtype(code) for code in np.typecodes["AllInteger"] + np.typecodes["Float"] + "?"}
 """``i8``, ``f4``, ``b1`` and the like -> dtype: integers, floats and booleans."""
 
-ARRAY = object()
+ARRAY: Any = object()
 """Stands for the class ``numpy.ndarray`` in a checkpoint; a file cannot reach the class itself."""
 
 
@@ -34,11 +35,11 @@ class NumberType:
     def __setstate__(self, state: tuple) -> None:
         """Byte order, and nothing else that a dtype can be told: fields, shapes, flags, metadata."""
         plain = (3, None, None, None, None, -1, -1, 0)
-        if type(state) is not tuple or len(state) != 8 or type(state[1]) is not str or state[1] not in "<>=|" \
+        if type(state) is not tuple or len(state) != 8 or type(state[1]) is not str or state[1] not in ("", *"<>=|") \
                 or any(type(told) is not type(wanted) or told != wanted
                        for told, wanted in zip(state[:1] + state[2:], plain[:1] + plain[2:])):
             raise pickle.UnpicklingError("a dtype of a checkpoint is no plain number")
-        ordered = self.dtype.newbyteorder(state[1] or "=")
+        ordered = np.dtype(state[1] + self.dtype.str[1:])
         self.dtype = self.dtype if ordered.isnative else ordered
 
 
@@ -50,7 +51,7 @@ class NumberArray(np.ndarray):
 
     __array_priority__ = -1  # with a plain array it makes a plain array
 
-    def __new__(cls, owner: object = ARRAY, *how) -> NumberArray:
+    def __new__(cls, owner: object = ARRAY, *how: object) -> NumberArray:
         """Empty, as NumPy's ``_reconstruct`` makes it.
 
         Raises:
@@ -72,15 +73,15 @@ class NumberArray(np.ndarray):
                 or not _are_values(content, kind.dtype):
             raise pickle.UnpicklingError("an array of a checkpoint does not hold what it says")
         self.told = True
-        super().__setstate__((1, shape, kind.dtype, bool(fortran), content))
+        super().__setstate__((1, shape, kind.dtype, bool(fortran), content))  # type: ignore[arg-type]  # stub: np.bool
 
-    def __reduce__(self) -> tuple:
+    def __reduce__(self) -> str | tuple[Any, ...]:
         return self.view(np.ndarray).__reduce__()
 
-    def __reduce_ex__(self, protocol: int) -> tuple:
+    def __reduce_ex__(self, protocol: SupportsIndex) -> str | tuple[Any, ...]:
         return self.view(np.ndarray).__reduce_ex__(protocol)
 
-    def __deepcopy__(self, memo: dict) -> np.ndarray:
+    def __deepcopy__(self, memo: dict[int, Any] | None, /) -> np.ndarray:  # type: ignore[override]  # a plain array
         return np.array(self)
 
 

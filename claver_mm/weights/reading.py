@@ -47,8 +47,9 @@ def read_state_dict(path: str | Path) -> StateDict:
                          (f", of which {listed(others)} are none" if state_dict else ""))
     weights = OrderedDict((key, value) for key, value in state_dict.items() if key not in NOT_WEIGHTS)
     if isinstance(metadata, Mapping):  # what the modules have said of their weights beside them
-        weights._metadata = OrderedDict((re.sub(r"^(module\.?)+", "", key), said) for key, said in metadata.items()
-                                        if isinstance(key, str) and isinstance(said, Mapping))
+        vars(weights)["_metadata"] = OrderedDict(
+            (re.sub(r"^(module\.?)+", "", key), said) for key, said in metadata.items()
+            if isinstance(key, str) and isinstance(said, Mapping))
     return weights
 
 

@@ -13,7 +13,7 @@ from toy import toy_config
 from claver_mm import Recognizer
 from claver_mm.attention import PATTERNS, may_see
 from claver_mm.explain.masks import FORMULAS, model_attention
-from claver_mm.explain.rank import attention_matrices
+from claver_mm.explain.rank import watch_attention
 
 
 def analyze(*arguments):
@@ -180,8 +180,10 @@ def test_attention_of_a_model_is_drawn_by_layer_and_head(kmt, motion_videos, tmp
     clip = recognizer.view(video).clip  # of the central crop; the middle one of all views is at the side
     matrices, pattern, T = model_attention(recognizer.claver, clip)
     assert (len(matrices), matrices[0].shape, pattern, T) == (2, (2, 68, 68), "kmt", 4)
-    tokens = recognizer.model.backbone(clip)
-    for drawn, expected in zip(matrices, attention_matrices(recognizer.model.neck.transformer, tokens), strict=True):
+    seen, tokens = [], recognizer.model.backbone(clip)
+    with watch_attention(recognizer.model.neck.transformer, lambda layer, weights, T: seen.append(weights)):
+        recognizer.model.neck.transformer(tokens)
+    for drawn, expected in zip(matrices, seen, strict=True):
         assert np.allclose(drawn, expected[0], atol=1e-6)
     assert draw(tmp_path / "attention.png", *given) == 0
     assert cv2.imread(str(tmp_path / "attention.png")).std() > 0

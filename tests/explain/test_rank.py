@@ -9,9 +9,9 @@ import torch
 from claver_mm.attention import PATTERNS, may_see, naive_attention, naive_attention_weights
 from claver_mm.explain.rank import (
     RankStudy,
-    attention_matrices,
     rank_and_condition,
     singular_example,
+    watch_attention,
 )
 from claver_mm.temporal import KroneckerTransformer
 
@@ -19,6 +19,14 @@ from claver_mm.temporal import KroneckerTransformer
 def transformer(pattern="kmt", **kwargs) -> KroneckerTransformer:
     sizes = dict(width=16, heads=2, depth=2, num_frames=3, pattern=pattern, embedding_std=0.5)
     return KroneckerTransformer(**{**sizes, **kwargs}).eval()
+
+
+def attention_matrices(transformer: KroneckerTransformer, tokens: torch.Tensor) -> list[torch.Tensor]:
+    """``(B, H, S, S)`` of each layer for tokens ``(B, T, L, D)``."""
+    matrices = []
+    with watch_attention(transformer, lambda layer, weights, T: matrices.append(weights)):
+        transformer(tokens)
+    return matrices
 
 
 @pytest.mark.parametrize("pattern, rank, condition", [("kmt", 3, math.inf), ("kmct", 4, 2.9), ("joint", 4, 5)])

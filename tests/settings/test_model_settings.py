@@ -2,8 +2,9 @@
 import pytest
 from toy import TINY
 
+from claver_mm.catalog import PROMPTS, find_classes
 from claver_mm.language import read_bank, read_lines
-from claver_mm.language.shipped import PROMPTS, bank_names, find_bank, find_classes
+from claver_mm.language.shipped import bank_names, find_bank
 from claver_mm.settings import complete, write_out
 
 OTHER = dict(TINY, quick_gelu=False)

@@ -183,6 +183,8 @@ def test_a_clip_with_a_lost_frame_is_an_error_and_leaves_no_file(tmp_path, monke
     whole_writer = motion_files.cv2.VideoWriter
 
     class LosesTheFirstFrame:
+        fourcc = whole_writer.fourcc
+
         def __init__(self, *args):
             self.writer, self.lost = whole_writer(*args), False
 

@@ -41,7 +41,7 @@ def run(args: argparse.Namespace) -> int:
     from claver_mm.clip import count_tokens
     from claver_mm.language import check_bank, read_bank, read_lines
     from claver_mm.language.checks import sum_up
-    from claver_mm.language.shipped import find_classes
+    from claver_mm.catalog import find_classes
 
     own = args.bank is not None
     banks = {args.bank: args.classes} if own else {PROMPTS / name: lists for name, lists in SHIPPED.items()}

@@ -51,7 +51,7 @@ def run(args: argparse.Namespace) -> None:
 def lists(args: argparse.Namespace) -> dict[Path, list]:
     """Videos by the list to write them to."""
     from claver_mm.language.prompts import read_lines
-    from claver_mm.language.shipped import find_classes
+    from claver_mm.catalog import find_classes
     from claver_mm.protocols import official_lists, read_kinetics
 
     if args.task == "few-shot":
@@ -64,7 +64,7 @@ def lists(args: argparse.Namespace) -> dict[Path, list]:
 
 def _few_shot(args: argparse.Namespace) -> dict[Path, list]:
     from claver_mm.language.prompts import read_lines
-    from claver_mm.language.shipped import find_classes
+    from claver_mm.catalog import find_classes
     from claver_mm.protocols import draw_few_shot, read_few_shot, read_list
 
     if args.published and len(args.shots) != 1:

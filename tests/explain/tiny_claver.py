@@ -1,0 +1,31 @@
+"""A tiny CLAVER of the host, its texts, and nothing flat in it."""
+
+import torch
+from mmaction.registry import MODELS
+from torch import nn
+from toy import toy_config
+
+from claver_mm.clip import tokenize
+
+TEXTS = ["a shape moving left", "falling"]
+
+
+def build(videos, work_dir, pattern: str | None = "kmt", pool: str = "class_token") -> nn.Module:
+    """A tiny CLAVER, its weights drawn larger so that no map is flat."""
+    model = toy_config("claver_motion", videos, work_dir).model
+    model.cls_head.update(pool=pool)
+    if pattern is None:
+        model.neck = None
+    else:
+        model.neck = dict(model.neck, type="TemporalNeck", pattern=pattern,
+                          class_tokens_only=pool == "class_token")
+    torch.manual_seed(0)
+    model = MODELS.build(model).eval()
+    for parameter in model.parameters():
+        if parameter.ndim > 1:
+            nn.init.normal_(parameter, std=0.2)
+    return model
+
+
+def tokens_of(model: nn.Module, texts=TEXTS) -> torch.Tensor:
+    return tokenize(texts, model.cls_head.arch)
