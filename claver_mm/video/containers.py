@@ -13,7 +13,7 @@ from typing import BinaryIO
 
 def check_whole(source: str | bytes) -> None:
     """Raises ``ValueError`` for a file that ends before it should, with the bytes that are there and those promised."""
-    with io.BytesIO(source) if isinstance(source, bytes) else open(source, "rb") as file:
+    with io.BytesIO(source) if isinstance(source, bytes) else open(source, "rb", buffering=0) as file:
         there = file.seek(0, os.SEEK_END)
         file.seek(0)
         head = file.read(12)

@@ -86,9 +86,10 @@ def _mpeg4(data: bytes, extradata: bytes | None) -> str | None:
     return kinds
 
 
+@functools.lru_cache(256)  # a packed AVI file has one behind every other picture, and few that differ
 def _is_coded(picture: bytes, time_bits: int | None) -> bool | None:
     """``vop_coded``, behind type, whole seconds (ones up to a zero), a marker, the time within a second, a marker."""
-    bits = "".join(f"{byte:08b}" for byte in picture)
+    bits = f"{int.from_bytes(picture):0{8 * len(picture)}b}" if picture else ""
     place = None if time_bits is None else bits.find("0", 2) + 3 + time_bits
     return None if place is None or place >= len(bits) else bits[place] == "1"
 

@@ -42,8 +42,8 @@ class Packets:
         count: Pictures that they show; None where the packets do not tell. Those of AVI files, which keep no time of
             display, mostly do.
         why: Why ``shown`` is None.
-        rank: Of each packet its place in the order of display, int64.
-        keys: Places of the packets that are marked as keyframes, int64.
+        rank: Of each packet its place in the order of display, int64; where each holds one picture.
+        keys: Places of the packets that are marked as keyframes, int64; as ``rank``.
         kinds: Letters of each packet (``headers.py``); none where every picture stands alone.
 
     Raises:
@@ -59,29 +59,29 @@ class Packets:
             raise ValueError("FFmpeg has no decoder for it here")
         self.fps = float(self._stream.average_rate or 0)
         self._held: list[av.Packet] | None = []
-        self._size, irregular, bidirectional = 0, False, False
-        intra = int(self.codec.codec.properties) & 1
+        intra, hevc = int(self.codec.codec.properties) & 1, self.codec.codec.canonical_name == "hevc"
         read, extradata = kinds_reader(self.codec.codec.canonical_name), self.codec.extradata
-        self.kinds, rows = [], []
+        self.kinds, held = [], 0
+        stamps, times, sizes, keys, hidden = columns = [], [], [], [], []
         gaps = self._container.format.name == "mpegts"  # where one between parts makes a packet corrupt
         for packet in self._demux():
-            size = packet.size
-            rows.append((packet.pts, packet.dts, size, packet.is_keyframe, packet.is_discard))
             if packet.is_corrupt and not gaps:
-                raise ValueError(f"packet {len(rows) - 1} is cut short")
+                raise ValueError(f"packet {len(sizes)} is cut short")
+            stamps.append(packet.pts)
+            times.append(packet.dts)
+            sizes.append(packet.size)
+            keys.append(packet.is_keyframe)
+            hidden.append(packet.is_discard)
             if not intra:
-                kinds = read(bytes(packet), extradata) if read else None
-                irregular = irregular or kinds is None or len(kinds) != 1
-                bidirectional = bidirectional or bool(kinds) and "B" in kinds.upper()
-                self.kinds.append(kinds)
-            self._size += size
+                self.kinds.append(read(bytes(packet), extradata) if read else None)
             if self._held is not None:
+                held += packet.size
                 self._held.append(packet)
-                if self._size > HELD:
+                if held > HELD:
                     self._held = None
-        if hevc := self.codec.codec.canonical_name == "hevc":
-            bidirectional = self.codec.has_b_frames
-        self._learn(rows, irregular, bool(bidirectional))
+        kinds = set(self.kinds)
+        self._learn(*columns, irregular=any(letters is None or len(letters) != 1 for letters in kinds),
+                    bidirectional=bool(self.codec.has_b_frames) if hevc else bool(kinds & {"b", "B"}))
         if self.why:
             self.count = None  # but for AVI, where no picture leans on one that was cut away
             if self._container.format.name == "avi" and self.kinds and None not in self.kinds and not hevc:
@@ -89,30 +89,33 @@ class Packets:
                 self.count = len(letters) if letters[:1] == "I" and letters[1:2] != "B" else None
 
     def __len__(self) -> int:
-        return len(self.rank)
+        return self._len
 
-    def _learn(self, rows: list[tuple], irregular: bool, bidirectional: bool) -> None:
-        stamps, times, sizes, keys, hidden = zip(*rows) if rows else [()] * 5
-        self._sizes, self.keys = np.array(sizes, np.int64), np.flatnonzero(keys)
-        self._times = None if None in times else np.array(times, np.int64)
-        if self._times is not None and np.any(np.diff(self._times) <= 0):
-            self._times = None
-        places = np.arange(len(rows))
-        timed = None not in stamps
-        order = np.argsort(np.array(stamps, np.int64), kind="stable") if timed else places
-        self.rank = np.empty_like(order)
-        self.rank[order] = places
-        self.shown, self.count, self.why = None, None, ""
+    def _learn(self, stamps: list, times: list, sizes: list, keys: list, hidden: list, irregular: bool,
+               bidirectional: bool) -> None:
+        self._len, self.shown, self.count, self.why = len(sizes), None, None, ""
+        if self._held is None:
+            self._sizes, self._times = np.array(sizes, np.int64), None if None in times else np.array(times, np.int64)
+            if self._times is not None and np.any(np.diff(self._times) <= 0):
+                self._times = None
         if irregular:
             self.why = "its packets may not hold one picture each"
-        elif rows and (not keys[0] or order[0]):
+            return
+        self.keys = np.flatnonzero(keys)
+        self.rank = order = places = np.arange(len(sizes))
+        if timed := None not in stamps:
+            stamps = np.array(stamps, np.int64)
+            order = np.argsort(stamps, kind="stable")
+            self.rank = np.empty_like(order)
+            self.rank[order] = places
+        if sizes and (not keys[0] or order[0]):
             self.why = "it does not begin with a keyframe"
-        elif timed and np.any(np.diff(np.array(stamps, np.int64)[order]) == 0):
+        elif timed and np.any(np.diff(stamps[order]) == 0):
             self.why = "packets share their time stamps"
         elif np.any(np.abs(self.rank - places) > REORDERED):
             self.why = "its time stamps jump"
         else:
-            self.count = len(rows) - sum(hidden)
+            self.count = len(sizes) - sum(hidden)
             if bidirectional and np.array_equal(order, places):
                 self.why = "it has B-frames, and no time stamps, or such that follow the order of coding"
             else:
@@ -158,7 +161,7 @@ class Packets:
         videos = [stream for stream in container.streams.video if not _is_cover(stream)]
         if not videos:
             raise ValueError("no video stream")
-        self._stream = max(videos, key=_weight)
+        self._stream = max(videos, key=_weight) if len(videos) > 1 else videos[0]
 
     def _demux(self) -> Iterator[av.Packet]:
         return (packet for packet in self._container.demux(self._stream) if packet.size)

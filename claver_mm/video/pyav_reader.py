@@ -19,6 +19,7 @@ from .packets import Packets, open_container
 
 if TYPE_CHECKING:
     import av
+    from av.video.reformatter import VideoReformatter
 
 MAX_PIXELS = 4096 * 4096
 """Pixels of a frame unless told: above any 4K and 5.3K camera, 50 MB in RGB. A file of 100 KB can ask for more."""
@@ -212,14 +213,16 @@ class _Pictures:
     """Frames of a call, each written once into one array."""
 
     def __init__(self, indices: Sequence[int], max_pixels: int) -> None:
+        from av.video.reformatter import VideoReformatter
         self.wanted: dict[int, list[int]] = {}
         for place, index in enumerate(indices):
             self.wanted.setdefault(int(index), []).append(place)
         self.missing = set(self.wanted)
         self._limit, self._count, self._array = FRAMES_AT_ONCE * max_pixels, len(indices), None
+        self._reformatter = VideoReformatter()  # one for all, which costs a third less than one for each
 
     def put(self, index: int, frame: av.VideoFrame) -> None:
-        image = upright(frame)
+        image = upright(frame, self._reformatter)
         if self._array is None:
             h, w, _ = image.shape
             if self._count * h * w > self._limit:
@@ -237,14 +240,14 @@ class _Pictures:
         return np.empty((0, 0, 0, 3), np.uint8) if self._array is None else self._array
 
 
-def upright(frame: av.VideoFrame) -> np.ndarray:
+def upright(frame: av.VideoFrame, reformatter: VideoReformatter) -> np.ndarray:
     """A frame of PyAV as it is meant to be seen, turned and mirrored, RGB, uint8 ``(h, w, 3)``.
 
     Raises:
         ValueError: A display matrix that turns by another angle than quarters.
     """
     from av.sidedata.sidedata import Type
-    image = frame.to_ndarray(format="rgb24", threads=1)
+    image = reformatter.reformat(frame, format="rgb24", threads=1).to_ndarray()
     matrix = frame.side_data.get(Type.DISPLAYMATRIX)
     if matrix is None:
         return image
