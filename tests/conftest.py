@@ -1,19 +1,30 @@
 """Small models, small videos and the shared files that many tests use."""
 from __future__ import annotations
 
+import gc
 import os
 import warnings
 from pathlib import Path
 
 import pytest
 import torch
-from toy import ROOT
+from toy import ROOT, leave_configs_unformatted
 
 warnings.filterwarnings("ignore", message="pkg_resources is deprecated")
 import claver_mm  # noqa: E402, F401, I001
 from mmengine.registry import init_default_scope  # noqa: E402
 
 init_default_scope("mmaction")
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _short_runs():
+    """Without what MMEngine does again and again in a run: to format its config, which the runs of the tools that are
+    processes of their own still do, and to collect garbage for each data set among all that was imported."""
+    gc.freeze()
+    with pytest.MonkeyPatch.context() as patch:
+        leave_configs_unformatted(patch.setattr)
+        yield
 
 
 @pytest.fixture(autouse=True)
