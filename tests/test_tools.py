@@ -38,7 +38,7 @@ def run(*arguments, cwd=None, ok=True):
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     env = dict(ENV, PATH=f"{os.path.dirname(sys.executable)}:{ENV['PATH']}", PORT=str(port))
-    result = subprocess.run(command, cwd=cwd, env=env, capture_output=True, text=True, timeout=300)
+    result = subprocess.run(command, cwd=cwd, env=env, capture_output=True, text=True, timeout=900)
     assert (result.returncode == 0) is ok, result.stdout[-3000:] + result.stderr[-3000:]
     return result.stdout + result.stderr
 
