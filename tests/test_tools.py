@@ -1,7 +1,6 @@
 """The command lines, as a user types them: training, testing, killing, resuming, two processes."""
 import os
 import pickle
-import signal
 import socket
 import subprocess
 import sys
@@ -122,12 +121,15 @@ def test_a_run_killed_in_an_epoch_resumes_from_its_last_checkpoint(config_file, 
     process = subprocess.Popen([sys.executable, ROOT / "tools/train.py", slow, "--work-dir", work_dir],
                                env=dict(ENV, PYTHONPATH=f"{tmp_path}:{ENV.get('PYTHONPATH', '')}"),
                                stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    deadline = time.time() + 240
-    while not (work_dir / "last_checkpoint").exists() and time.time() < deadline:
-        time.sleep(0.2)
-    time.sleep(1)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+    deadline = time.monotonic() + 900
+    try:
+        while not (work_dir / "last_checkpoint").exists():
+            assert process.poll() is None and time.monotonic() < deadline, "no checkpoint was written"
+            time.sleep(0.2)
+        time.sleep(1)
+    finally:
+        process.kill()
+        process.wait()
     assert (work_dir / "epoch_1.pth").exists() and not (work_dir / "epoch_2.pth").exists()
     capsys.readouterr()
     assert claver("train", config, "--work-dir", work_dir, "--resume") == 0
