@@ -10,7 +10,7 @@ demo: $(VENV)/.ready
 	$(BIN)/python -W ignore tools/demo.py --seed $(SEED)
 
 test: $(VENV)/.ready
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
 
 lint: $(VENV)/.ready
 	$(BIN)/ruff check .

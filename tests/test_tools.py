@@ -1,7 +1,6 @@
 """The command lines, as a user types them: training, testing, killing, resuming, two processes."""
 import os
 import pickle
-import signal
 import socket
 import subprocess
 import sys
@@ -15,6 +14,7 @@ from toy import ROOT, TINY, scalars, toy_config
 
 SIZES = {"train_dataloader.dataset.indices": 16, "val_dataloader.dataset.indices": 4,
          "test_dataloader.dataset.indices": 5}
+pytestmark = pytest.mark.usefixtures("one_thread")
 ENV = dict(os.environ, OMP_NUM_THREADS="1", PYTHONWARNINGS="ignore")
 
 
@@ -37,13 +37,13 @@ def run(*arguments, cwd=None, ok=True):
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     env = dict(ENV, PATH=f"{os.path.dirname(sys.executable)}:{ENV['PATH']}", PORT=str(port))
-    result = subprocess.run(command, cwd=cwd, env=env, capture_output=True, text=True, timeout=300)
+    result = subprocess.run(command, cwd=cwd, env=env, capture_output=True, text=True, timeout=900)
     assert (result.returncode == 0) is ok, result.stdout[-3000:] + result.stderr[-3000:]
     return result.stdout + result.stderr
 
 
 def claver(*arguments):
-    """Exit status of the command, run in this process."""
+    """Exit status of the command, run in this process, which has imported the host already."""
     return claver_mm_cli.main([str(argument) for argument in arguments])
 
 
@@ -82,7 +82,7 @@ def test_two_processes_train_as_one_of_the_same_total_batch(config_file, tmp_pat
     """
     config = config_file(**{"model.data_preprocessor.blending": None, "train_cfg.max_epochs": 2,
                             "optim_wrapper.optimizer": dict(_delete_=True, type="SGD", lr=0.1, weight_decay=0.001)})
-    run(ROOT / "tools/train.py", config, "--work-dir", tmp_path / "one")
+    assert claver("train", config, "--work-dir", tmp_path / "one") == 0
     run("bash", ROOT / "tools/dist_train.sh", config, 2, "--work-dir", tmp_path / "two",
         "--cfg-options", "train_dataloader.batch_size=4")
     one, two = losses(tmp_path / "one"), losses(tmp_path / "two")
@@ -96,9 +96,9 @@ def test_two_processes_train_as_one_of_the_same_total_batch(config_file, tmp_pat
 def test_two_processes_test_every_video_once(config_file, tmp_path):
     """Five videos, batches of two: the published validation drops the last batch."""
     config = config_file()
-    run(ROOT / "tools/train.py", config, "--work-dir", tmp_path / "run")
+    assert claver("train", config, "--work-dir", tmp_path / "run") == 0
     checkpoint = tmp_path / "run/epoch_1.pth"
-    run(ROOT / "tools/test.py", config, checkpoint, "--dump", tmp_path / "one.pkl", "--work-dir", tmp_path / "one")
+    assert claver("test", config, checkpoint, "--dump", tmp_path / "one.pkl", "--work-dir", tmp_path / "one") == 0
     run("bash", ROOT / "tools/dist_test.sh", config, checkpoint, 2, "--dump", tmp_path / "two.pkl",
         "--work-dir", tmp_path / "two")
     one, two = (pickle.loads((tmp_path / f"{name}.pkl").read_bytes()) for name in ("one", "two"))
@@ -107,7 +107,7 @@ def test_two_processes_test_every_video_once(config_file, tmp_path):
         assert torch.allclose(first["pred_score"], second["pred_score"], atol=1e-6)
 
 
-def test_a_run_killed_in_an_epoch_resumes_from_its_last_checkpoint(config_file, tmp_path):
+def test_a_run_killed_in_an_epoch_resumes_from_its_last_checkpoint(config_file, tmp_path, capsys):
     config = config_file(**{"train_cfg.max_epochs": 3})
     work_dir = tmp_path / "run"
     slow = tmp_path / "slow.py"  # stops for good in the second epoch
@@ -121,16 +121,20 @@ def test_a_run_killed_in_an_epoch_resumes_from_its_last_checkpoint(config_file, 
     process = subprocess.Popen([sys.executable, ROOT / "tools/train.py", slow, "--work-dir", work_dir],
                                env=dict(ENV, PYTHONPATH=f"{tmp_path}:{ENV.get('PYTHONPATH', '')}"),
                                stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    deadline = time.time() + 240
-    while not (work_dir / "last_checkpoint").exists() and time.time() < deadline:
-        time.sleep(0.2)
-    time.sleep(1)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+    deadline = time.monotonic() + 900
+    try:
+        while not (work_dir / "last_checkpoint").exists():
+            assert process.poll() is None and time.monotonic() < deadline, "no checkpoint was written"
+            time.sleep(0.2)
+        time.sleep(1)
+    finally:
+        process.kill()
+        process.wait()
     assert (work_dir / "epoch_1.pth").exists() and not (work_dir / "epoch_2.pth").exists()
-    output = run(ROOT / "tools/train.py", config, "--work-dir", work_dir, "--resume")
-    assert "after epoch 1 and step 2" in output
-    run(ROOT / "tools/train.py", config, "--work-dir", tmp_path / "whole")
+    capsys.readouterr()
+    assert claver("train", config, "--work-dir", work_dir, "--resume") == 0
+    assert "after epoch 1 and step 2" in capsys.readouterr().out
+    assert claver("train", config, "--work-dir", tmp_path / "whole") == 0
     killed, whole = (torch.load(folder / "epoch_3.pth", weights_only=True)["state_dict"]
                      for folder in (work_dir, tmp_path / "whole"))
     assert all(torch.equal(value, whole[key]) for key, value in killed.items())

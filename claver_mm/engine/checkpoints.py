@@ -192,7 +192,7 @@ class WholeCheckpointHook(CheckpointHook):
         """Remove what a kill left of files of this run; name those that are of another."""
         folder, best = Path(self.out_dir), {path for path in self._best().values() if path}
         names = "|".join([*(re.escape(name).replace(r"\{\}", r"\d+") for name in (*NAMES, self.filename_tmpl)),
-                          r"best_.*\.pth", "last_checkpoint"])
+                          r"best_.*\.pth", "last_checkpoint", r"(?:run|val)_\d{8}_\d{6}\.json"])
         for path in {path for where in (folder, Path(runner.work_dir)) if where.is_dir() for path in where.iterdir()}:
             if re.fullmatch(UNFINISHED.format(names), path.name):
                 path.unlink()

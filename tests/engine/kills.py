@@ -7,11 +7,11 @@ from pathlib import Path
 
 sys.path[:0] = [str(Path(__file__).parents[1]), str(Path(__file__).parent)]
 import torch  # noqa: E402
-from claver_mm.datasets.motion_files import make_motion_videos  # noqa: E402
-from processes import leave_configs_unformatted  # noqa: E402
 from stopped import assert_same, count_events, killed_at, small_run  # noqa: E402
+from toy import leave_configs_unformatted  # noqa: E402
 
 import claver_mm  # noqa: E402, F401
+from claver_mm.video.motion_files import make_motion_videos  # noqa: E402
 
 
 def names(folder: Path) -> list[str]:

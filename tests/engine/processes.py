@@ -7,6 +7,8 @@ import socket
 import traceback
 from collections.abc import Callable
 
+from toy import leave_configs_unformatted
+
 CONTEXT = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload(["claver_mm", "toy", "matplotlib.pyplot", "torch.distributed.fsdp"])
 
@@ -33,12 +35,6 @@ def run_on(world: int, function: Callable, *arguments) -> list:
                 worker.terminate()
             worker.join()
     return [outcomes[rank] for rank in range(world)]
-
-
-def leave_configs_unformatted(setattr: Callable = setattr) -> None:
-    """MMEngine formats the config six times in a run, which takes longer than the rest of a short one."""
-    import mmengine.config.config
-    setattr(mmengine.config.config, "FormatCode", lambda text, **_: (text, True))
 
 
 def _work(rank: int, world: int, port: int, function: Callable, arguments: tuple, results) -> None:

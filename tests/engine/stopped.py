@@ -7,8 +7,8 @@ from pathlib import Path
 
 import torch
 from mmengine.hooks import Hook
-from processes import CONTEXT, leave_configs_unformatted
-from toy import toy_config
+from processes import CONTEXT
+from toy import leave_configs_unformatted, toy_config
 
 from claver_mm.engine.launch import build_runner
 

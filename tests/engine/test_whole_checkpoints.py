@@ -198,13 +198,15 @@ def test_a_full_disk_names_the_file_and_leaves_what_was_there(motion_videos, tmp
 
 
 def test_a_best_file_that_is_gone_or_cut_is_made_anew(whole, motion_videos, tmp_path):
-    """Scores below that of a file that did not exist made no best one, to the end of the run."""
+    """Scores below that of a file that did not exist made no best one, to the end of the run. Of what a kill left, the
+    half of a validation's report stayed."""
     folder = tmp_path / "copy"
     shutil.copytree(whole, folder)
     (folder / "epoch_3.pth").unlink()
     cut(folder / "best_acc_top1_epoch_2.pth")
     (folder / "best_acc_top1_epoch_9.pth").write_bytes(b"cut")
-    (folder / ".epoch_3.pth.0123456789abcdef.unfinished").touch()
+    for name in ("epoch_3.pth", "val_20260101_000000.json", "run_20260101_000000.json"):
+        (folder / f".{name}.0123456789abcdef.unfinished").touch()
     small_run(motion_videos, folder, resume="auto").train()
     assert names(folder) == names(whole)
     assert not damage(folder / "best_acc_top1_epoch_2.pth")
@@ -233,8 +235,9 @@ def test_whatever_mmengine_writes_on_a_disk_is_whole(tmp_path, monkeypatch):
     assert not Path(os.devnull).is_file()
 
 
-@pytest.mark.parametrize("number", [57, 73, 92], ids=["while the best is written", "before the former best goes",
-                                                      "before an old checkpoint goes"])
+@pytest.mark.parametrize("number", [57, 73, 92, 101], ids=[
+    "while the best is written", "before the former best goes", "before an old checkpoint goes",
+    "while the report is written"])
 def test_a_killed_run_ends_as_one_that_was_not(whole, motion_videos, tmp_path, number):
     """By SIGKILL. Events are numbered by ``stopped.Events``; ``tests/engine/kills.py`` tries many."""
     killed_at(number, motion_videos, tmp_path)

@@ -1,6 +1,6 @@
 """claver explain and tools/study_motion.py as one calls them."""
 import json
-import subprocess
+import runpy
 import sys
 
 import pytest
@@ -21,9 +21,17 @@ def checkpoint(tmp_path_factory) -> str:
     return str(path)
 
 
-def run(tool: str, *arguments: str) -> subprocess.CompletedProcess:
-    return subprocess.run([sys.executable, "-W", "ignore", str(ROOT / "tools" / tool), *map(str, arguments)],
-                          capture_output=True, text=True)
+@pytest.fixture
+def study(monkeypatch, capsys):
+    """Runs tools/study_motion.py in this process: exit status, output, errors."""
+    def run(*arguments) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["study_motion.py", *map(str, arguments)])
+        monkeypatch.setattr(sys, "path", [*sys.path])
+        with pytest.raises(SystemExit) as end:
+            runpy.run_path(str(ROOT / "tools/study_motion.py"), run_name="__main__")
+        said = capsys.readouterr()
+        return end.value.code, said.out, said.err
+    return run
 
 
 def explain(checkpoint: str, *arguments) -> int:
@@ -46,14 +54,14 @@ def test_a_video_that_is_not_there_is_named(checkpoint, tmp_path, capsys):
     assert "claver explain: error: " in (said := capsys.readouterr().err) and "none.mp4" in said
 
 
-def test_the_motion_study_names_a_checkpoint_that_is_not_there(tmp_path):
-    result = run("study_motion.py", "--checkpoint", tmp_path / "none.pth", "--work-dir", tmp_path)
-    assert result.returncode == 2 and "none.pth" in result.stderr and "Traceback" not in result.stderr
+def test_the_motion_study_names_a_checkpoint_that_is_not_there(study, tmp_path):
+    status, _, errors = study("--checkpoint", tmp_path / "none.pth", "--work-dir", tmp_path)
+    assert status == 2 and "none.pth" in errors and "Traceback" not in errors
 
 
-def test_the_motion_study_counts_objects_deletions_and_words(checkpoint, tmp_path):
-    result = run("study_motion.py", "--checkpoint", checkpoint, "--work-dir", tmp_path, "--count", "4")
-    assert result.returncode == 0, result.stderr
+def test_the_motion_study_counts_objects_deletions_and_words(study, checkpoint, tmp_path):
+    status, output, _ = study("--checkpoint", checkpoint, "--work-dir", tmp_path, "--count", 4)
+    assert status == 0
     found = json.loads((tmp_path / "study.json").read_text())
     assert set(found["maps"]) == {"spatial", "temporal", "combined"}
     assert all(row["object_over_background"] > 0 for row in found["maps"].values())
@@ -61,4 +69,4 @@ def test_the_motion_study_counts_objects_deletions_and_words(checkpoint, tmp_pat
         assert sum(row[role] for role in ("article", "colour", "noun", "verb")) == pytest.approx(1)
     # the untrained model is that of the checkpoint, so both rows are of the same weights
     assert found["words"]["before training"] == pytest.approx(found["words"]["after"], abs=1e-3)
-    assert (tmp_path / "study.md").read_text().strip() in result.stdout
+    assert (tmp_path / "study.md").read_text().strip() in output
