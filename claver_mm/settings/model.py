@@ -80,7 +80,7 @@ def _follow_tower(written: dict) -> None:
     """What the image tower decides, where the model does not say it: mean and standard deviation, and whether class
     tokens are all that the temporal transformer has to give."""
     backbone, neck = written["backbone"], written["neck"]
-    prepared = _preprocessing(backbone)
+    prepared = frames_of(backbone)
     given = written.get("data_preprocessor")
     written["data_preprocessor"] = given = {"type": "ActionDataPreprocessor", "format_shape": "NCTHW", **(given or {})}
     given.setdefault("mean", prepared.mean_255)
@@ -90,7 +90,8 @@ def _follow_tower(written: dict) -> None:
         neck.setdefault("class_tokens_only", class_tokens_suffice(tower_of(backbone["arch"]), pool))
 
 
-def _preprocessing(backbone: Mapping) -> Preprocessing:
+def frames_of(backbone: Mapping) -> Preprocessing:
+    """How frames are prepared for the image tower of a config."""
     return preprocessing_of(*(backbone.get(key) for key in ("arch", "pretrained", "preprocessing", "image_size")))
 
 
@@ -107,9 +108,10 @@ def _hand_on(value: Any, part: dict, name: str, key: str) -> None:
 
 
 def _choose_bank(head: dict) -> list[str]:
-    bank = None
-    if head.get("classes") is not None:
-        bank = find_bank(read_lines(head["classes"], "classes"))
+    if head.get("classes") is None:
+        del head["bank"]
+        return []
+    bank = find_bank(read_lines(head["classes"], "classes"))
     if bank is not None:
         head["bank"] = bank
         return []
@@ -151,7 +153,10 @@ def _check_preprocessing(model: Mapping) -> None:
     backbone, given = model.get("backbone"), model.get("data_preprocessor")
     if kind_of(backbone) != PARTS["backbone"] or not backbone.get("pretrained") or not given:
         return
-    prepared = _preprocessing(backbone)
+    if isinstance(backbone["arch"], Mapping) and "preprocess_cfg" not in backbone["arch"] \
+            and not backbone.get("preprocessing"):
+        return  # what weights of a model of one's own were trained with, nobody but its owner knows
+    prepared = frames_of(backbone)
     for key, wanted in (("mean", prepared.mean_255), ("std", prepared.std_255)):
         if key in given and any(abs(a - b) > 0.5 for a, b in zip(given[key], wanted, strict=True)):
             raise ValueError(

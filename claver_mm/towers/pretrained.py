@@ -49,6 +49,31 @@ def parse_reference(reference: str) -> tuple[str, str]:
     return arch, tag
 
 
+def tower_settings(reference: str, weights: str | Path | None = None,
+                   cache_dir: str | Path | None = None) -> dict[str, str]:
+    """``arch``, ``pretrained`` and ``preprocessing`` of a model by the name of its tower.
+
+    Args:
+        reference: As of ``parse_reference``.
+        weights: A file with the weights, where they shall not be downloaded. They are prepared for as those that
+            ``reference`` names.
+        cache_dir: Where downloaded weights lie.
+
+    Raises:
+        FileNotFoundError: No such file.
+        ValueError, RuntimeError: As of ``parse_reference`` and ``resolve_pretrained``.
+    """
+    arch, pretrained = parse_reference(reference)
+    if weights is not None and not Path(weights).expanduser().is_file():
+        raise FileNotFoundError(f"no weights file at {weights}")
+    if weights is None and cache_dir is not None:
+        weights = resolve_pretrained(pretrained, arch, cache_dir)
+    if weights is None:
+        return dict(arch=arch, pretrained=pretrained)
+    settings = dict(arch=arch, pretrained=str(weights))
+    return settings if arch == pretrained else dict(settings, preprocessing=pretrained)
+
+
 def resolve_pretrained(pretrained: str | Path, arch: Arch, cache_dir: str | Path | None = None) -> Path:
     """Path of a weights file.
 

@@ -1,0 +1,112 @@
+"""A tower as it is: an answer without a checkpoint of this project and without training."""
+import json
+
+import open_clip
+import pytest
+import torch
+from open_clip.transform import PreprocessCfg, image_transform_v2
+from PIL import Image
+from safetensors.torch import save_file
+
+from claver_mm import Recognizer
+from claver_mm.language import ACTION_TEMPLATES
+from claver_mm.video.decode import VideoReader
+
+MODEL = dict(embed_dim=32, vision_cfg=dict(layers=2, width=64, head_width=32, patch_size=8, image_size=32),
+             text_cfg=dict(context_length=32, width=32, heads=2, layers=2))
+PREPROCESS = dict(mean=[0.5, 0.5, 0.5], std=[0.25, 0.5, 0.5], interpolation="bilinear", resize_mode="squash")
+
+
+@pytest.fixture(scope="module")
+def tower(tmp_path_factory):
+    """A folder as open_clip writes it, and the model in it."""
+    folder = tmp_path_factory.mktemp("tower")
+    torch.manual_seed(0)
+    model = open_clip.CLIP(**MODEL).eval()
+    (folder / "open_clip_config.json").write_text(json.dumps(dict(model_cfg=MODEL, preprocess_cfg=PREPROCESS)))
+    save_file({name: value.contiguous() for name, value in model.state_dict().items()},
+              folder / "open_clip_model.safetensors")
+    return folder, model
+
+
+@pytest.fixture(scope="module")
+def recognizer(tower):
+    return Recognizer.from_pretrained(f"local-dir:{tower[0]}", 3, device="cpu")
+
+
+def test_scores_are_those_of_the_mean_over_frames_by_open_clip(recognizer, tower, video):
+    model, labels = tower[1], ["flies a kite", "reads aloud"]
+    transform = image_transform_v2(PreprocessCfg(size=32, **PREPROCESS), is_train=False)
+    reader = VideoReader(video)
+    numbers = recognizer.view(video).frame_numbers
+    assert len(numbers) == 3
+    pictures = torch.stack([transform(Image.fromarray(frame)) for frame in reader.frames(numbers)])
+    with torch.no_grad():
+        frames = model.encode_image(pictures, normalize=True).mean(0)
+        texts = torch.stack([model.encode_text(open_clip.tokenize([template.format(label) for template in
+                             ACTION_TEMPLATES], context_length=32), normalize=True) for label in labels])
+        logits = model.logit_scale.exp() * texts @ frames  # (C, M)
+    expected = logits.log_softmax(0).exp().mean(1)
+    found = {entry.label: entry.score for entry in recognizer.recognize(video, labels)}
+    assert [found[label] for label in labels] == pytest.approx(expected.tolist(), abs=1e-5)
+
+
+def test_embeddings_are_of_the_tower(recognizer, tower, video):
+    with torch.no_grad():
+        text = tower[1].encode_text(open_clip.tokenize(["a kite"], context_length=32), normalize=True)
+    assert torch.allclose(recognizer.embed_texts(["a kite"]), text, atol=1e-6)
+    assert recognizer.embed(video).norm().item() == pytest.approx(1, abs=1e-5)
+
+
+def test_it_says_what_it_is(recognizer):
+    said = str(recognizer)
+    assert "local-dir:" in said and "mean over 3 frames of 32x32 pixels; the order of frames is not seen" in said
+
+
+def test_known_labels_have_the_prompts_of_the_bank(recognizer):
+    known = recognizer.texts(["juggling balls", "diving cliff"])
+    assert known.tokens.shape[1] == len(ACTION_TEMPLATES) + 12 and known.names == ("juggling balls", "diving cliff")
+    assert recognizer.texts(["juggling balls", "eats a hat"]).tokens.shape[1] == len(ACTION_TEMPLATES)
+    assert recognizer.texts(["juggling balls"], templates=None).tokens.shape[1] == 1
+
+
+@pytest.mark.parametrize("reference, how, says", [
+    ("PE-Core-L-14-336", {}, "names no tower: write open_clip:ARCHITECTURE/TAG"),
+    ("open_clip:PE-Core-L-14-33/meta", {}, "unknown architecture 'PE-Core-L-14-33'.*near it: PE-Core-L-14-336"),
+    ("open_clip:ViT-L-14/laion3b", {}, "names no weights of ViT-L-14; its tags: openai, "),
+    ("open_clip:ViT-L-14", {}, "names no weights of ViT-L-14"),
+    ("open_clip:ViT-B-16/openai", {}, "trained with QuickGELU.*'-quickgelu' form"),
+    ("local-dir:/nowhere", {}, "no open_clip_config.json in /nowhere"),
+])
+def test_what_is_no_tower_is_refused(reference, how, says):
+    with pytest.raises(ValueError, match=says):
+        Recognizer.from_pretrained(reference, **how)
+
+
+def test_weights_that_are_not_there_are_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match="no weights file at .*w.safetensors"):
+        Recognizer.from_pretrained("open_clip:PE-Core-B-16/meta", weights=tmp_path / "w.safetensors")
+
+
+def test_a_file_of_a_tag_is_prepared_as_the_tag(tmp_path):
+    """Weights of laion2b_s32b_b82k were normalised as OpenAI's, without a word."""
+    from claver_mm.engine.configs import read_config
+    from claver_mm.towers.pretrained import tower_settings
+    file = tmp_path / "open_clip_pytorch_model.bin"
+    torch.save({}, file)
+    settings = tower_settings("open_clip:ViT-L-14/laion2b_s32b_b82k", file)
+    assert settings == dict(arch="ViT-L-14", pretrained=str(file), preprocessing="laion2b_s32b_b82k")
+    cfg = read_config("zero_shot/tower", {f"model.{key}": value for key, value in settings.items()})
+    assert cfg.model.data_preprocessor.mean == [127.5] * 3
+    with pytest.raises(ValueError, match="trained with different preprocessing.*'laion2b_s32b_b82k' is not as the oth"):
+        read_config("zero_shot/tower", {"model.arch": "ViT-L-14", "model.pretrained": str(file)})
+
+
+def test_another_normalisation_than_that_of_the_weights_is_refused():
+    from claver_mm.engine.configs import read_config
+    changes = {"model.arch": "ViT-L-14", "model.pretrained": "laion2b_s32b_b82k",
+               "model.data_preprocessor.mean": [122.77, 116.75, 104.09]}
+    with pytest.raises(ValueError, match=r"data_preprocessor.mean is \[122.77.*were trained with \[127.5, .*leave it"):
+        read_config("claver_b16_k400", changes)
+    changes["model.preprocessing"] = dict(mean=[0.48145466, 0.4578275, 0.40821073])
+    assert read_config("claver_b16_k400", changes).model.data_preprocessor.mean == [122.77, 116.75, 104.09]
