@@ -14,6 +14,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from threading import Lock
 
@@ -101,7 +102,7 @@ class CLAVER(nn.Module):
         if neck is not None and not isinstance(temporal, KroneckerTransformer):
             raise ValueError(f"no CLAVER in this {type(model).__name__}: it needs a TemporalNeck or no neck, got "
                              f"{type(neck).__name__}")
-        claver = cls(backbone.visual, temporal, head.clip, head.arch, backbone.preprocessing,
+        claver = cls(backbone.visual, temporal, head.clip, head.arch, _preprocessing_in(model),
                      getattr(neck, "project", None), head.pool, head.score)
         claver.encoding = head.encoding
         object.__setattr__(claver, "_head", head)
@@ -204,6 +205,16 @@ class CLAVER(nn.Module):
     def device(self) -> torch.device:
         """Where the weights lie."""
         return self.clip.device
+
+
+def _preprocessing_in(model: nn.Module) -> Preprocessing:
+    """Of a recogniser of the host: that of its tower's weights, unless its data preprocessor was told otherwise."""
+    found, given = model.backbone.preprocessing, getattr(model, "data_preprocessor", None)
+    for name in ("mean", "std"):
+        values = getattr(given, name, None)
+        if isinstance(values, Tensor) and values.numel() == 3:
+            found = replace(found, **{name: tuple((values.flatten() / 255).tolist())})
+    return found
 
 
 class EvaluationMode:

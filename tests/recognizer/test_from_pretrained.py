@@ -4,6 +4,7 @@ import json
 import open_clip
 import pytest
 import torch
+from claver_mm_cli import MISTAKE, main
 from open_clip.transform import PreprocessCfg, image_transform_v2
 from PIL import Image
 from safetensors.torch import save_file
@@ -110,3 +111,31 @@ def test_another_normalisation_than_that_of_the_weights_is_refused():
         read_config("claver_b16_k400", changes)
     changes["model.preprocessing"] = dict(mean=[0.48145466, 0.4578275, 0.40821073])
     assert read_config("claver_b16_k400", changes).model.data_preprocessor.mean == [122.77, 116.75, 104.09]
+
+
+def test_the_commands_take_a_tower(tower, video, motion_videos, tmp_path, monkeypatch, capsys):
+    name = f"local-dir:{tower[0]}"
+    assert main(["recognize", video, "--tower", name, "--frames", "3", "--labels", "flies", "reads", "--json"]) == 0
+    said = capsys.readouterr()
+    assert "the order of frames is not seen" in said.err
+    entries = json.loads(said.out)["labels"]
+    found = Recognizer.from_pretrained(name, 3, device="cpu").recognize(video, ["flies", "reads"])
+    assert [(entry["label"], entry["score"]) for entry in entries] == [
+        (label, pytest.approx(score)) for label, score in found]
+    monkeypatch.chdir(tmp_path)
+    assert main(["test", "--tower", name, "--cfg-options", f"model.classes={motion_videos / 'classes.txt'}",
+                 f"val_videos.ann_file={motion_videos / 'val.txt'}", "model.num_frames=4",
+                 f"val_videos.data_prefix.video={motion_videos}", "test_dataloader.num_workers=0",
+                 "test_dataloader.persistent_workers=False"]) == 0
+    assert "acc/top1" in capsys.readouterr().out
+    assert len(list((tmp_path / "work_dirs/tower").glob("run_*_test.json"))) == 1
+
+
+@pytest.mark.parametrize("options, says", [
+    (["--tower", "open_clip:PE-Core-B-16/meta", "--checkpoint", "w.pth"], "--checkpoint has no meaning with --tower"),
+    (["--config", "claver_motion", "--weights", "w.pt"], "--weights is for --tower"),
+    (["--config", "claver_motion", "--frames", "4"], "--frames is for --tower"),
+])
+def test_options_that_contradict_each_other_are_refused(options, says, video, capsys):
+    assert main(["recognize", video, *options, "--labels", "a", "b"]) == MISTAKE
+    assert says in capsys.readouterr().err
