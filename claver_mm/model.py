@@ -286,10 +286,10 @@ def create_model(arch: Arch = "B/16", pretrained: str | Path | None = None, patt
         width = D if embed_dims is None else embed_dims
         project = projections(D, width)
         heads = vision_heads(arch) if width == D else max(width // 64, 1)
+        image_depth = vision_depth(arch) if isinstance(depth, float) else None
         temporal = KroneckerTransformer(
-            width, heads, number_of_blocks(depth, vision_depth(arch)), num_frames, pattern,
-            act_layer=activation(arch), class_tokens_only=class_tokens_suffice(clip.tower, pool),
-            zero_init_residual=zero_init_residual)
+            width, heads, number_of_blocks(depth, image_depth), num_frames, pattern, act_layer=activation(arch),
+            class_tokens_only=class_tokens_suffice(clip.tower, pool), zero_init_residual=zero_init_residual)
     prepared = preprocessing_of(arch, pretrained, preprocessing, image_size)
     model = CLAVER(trunk, temporal, clip, arch, prepared, project, pool, score).eval()
     if pretrained is not None:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import open_clip
+from open_clip.pretrained import download_pretrained_from_hf
 from open_clip.transform import MaybeToTensor, PreprocessCfg, image_transform_v2
 from PIL import Image
 from torchvision.transforms import Compose, Normalize
@@ -132,7 +133,7 @@ def config_file(name: str) -> Path:
         path = Path(place).expanduser() / "open_clip_config.json"
     else:
         written_config(name)  # says why it cannot be had
-        path = Path(open_clip.download_pretrained_from_hf(place, filename="open_clip_config.json"))
+        path = Path(download_pretrained_from_hf(place, filename="open_clip_config.json"))
     if not path.is_file():
         raise ValueError(f"no open_clip_config.json in {path.parent}")
     return path
