@@ -5,6 +5,7 @@ import open_clip
 import pytest
 import torch
 from safetensors.torch import save_file
+from small import TOWERS, _named, small_convnext
 
 from claver_mm.model import create_model
 from claver_mm.towers.preprocessing import preprocessing_of
@@ -92,9 +93,11 @@ def test_preprocessing_that_makes_no_sense_is_refused(given, says):
         preprocessing_of("B/16", "openai", given)
 
 
+def odd_convnext(**how):
+    return small_convnext(**{"dims": (16, 16, 32, 80), **how})
+
+
 def test_channels_that_do_not_divide_into_heads_are_named():
-    import small
-    arch = dict(small.TOWERS["convnext"], vision_cfg=dict(small.TOWERS["convnext"]["vision_cfg"],
-                                                          timm_model_name="test_convnext"))
-    with pytest.raises(ValueError, match="channels of the given model config do not divide into heads of 64"):
-        create_model(arch, depth=1)
+    vision = dict(TOWERS["convnext"]["vision_cfg"], timm_model_name=_named(odd_convnext))
+    with pytest.raises(ValueError, match="the 80 channels of the given model config do not divide into heads of 64"):
+        create_model(dict(TOWERS["convnext"], vision_cfg=vision), depth=1)
