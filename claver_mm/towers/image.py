@@ -9,6 +9,8 @@ stands the temporal transformer. Both halves keep open_clip's names, so that eac
 """
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from open_clip.modified_resnet import ModifiedResNet
 from open_clip.timm_model import TimmModel
@@ -39,7 +41,7 @@ def build_image_trunk(arch: Arch, image_size: int | tuple[int, int] | None = Non
     return visual
 
 
-def image_tokens(trunk: nn.Module, images: Tensor) -> Tensor:
+def image_tokens(trunk: Any, images: Tensor) -> Tensor:
     """All tokens of the last block, ``(N, 3, h, w) -> (N, L, D)``: prefix tokens, then those of the grid, row by row.
 
     A map, as convolutional towers give, is such a grid.
@@ -80,7 +82,7 @@ def keep_batch_statistics(trunk: nn.Module) -> None:
             module.eval()
 
 
-def set_checkpointing(trunk: nn.Module, on: bool, arch: Arch) -> None:
+def set_checkpointing(trunk: Any, on: bool, arch: Arch) -> None:
     """Whether activations of a tower's blocks are computed again in the backward pass.
 
     Raises:
