@@ -9,13 +9,13 @@ Through a layer with attention ``A`` relevance goes as ``R <- R + E_h((dA * A)+)
 is rolled back, from the last layer to the first, and no ``S x S`` matrix is kept. Frames are read after the temporal
 transformer, a text at one token after the text tower.
 
-What is read of a frame sums to ``1 / T``, over its tokens: all of it at a class token, alike at all tokens of a mean.
-Attention pooling is a layer more, whose query reads the tokens and is none of them. What it gave to each token, ``E_h((dA
-* A)+)`` of its query, counts as what a layer gave to a patch from a class token does. A class token hands on its 1, by
-its residual, to the layer before; a pooling's query has no residual in the tower, that of the tokens is what goes on.
-So 1 is handed on as well, to the tokens in the shares in which they were read (each row of relevance normalised to a
-sum of one, as in their equations 8 and 9), and layers count as much as they do for a class token. Otherwise what lies
-before a pooling would count a gradient's size less, which is nothing.
+What is read of a frame sums to ``1 / T`` over its tokens: all of it at a class token, alike at all tokens of a mean.
+Attention pooling is one more layer, whose query is none of the tokens. What it gave to each of them,
+``E_h((dA * A)+)`` of its query, counts as what a layer gave to patches from a class token does. A class token also
+hands its 1 on to the layer before, by its residual; a query of a pooling has none there, it is the tokens that go on.
+So its 1 is handed on to them, in the shares in which they were read (a row of relevance normalised to a sum of one,
+as in their equations 8 and 9), and the layers before count as much as they do for a class token. Without that they
+would count as much less as a gradient is less than one, which is next to nothing.
 """
 from __future__ import annotations
 

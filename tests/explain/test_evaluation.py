@@ -26,7 +26,7 @@ class Head(nn.Module):
 
     def __init__(self):
         super().__init__()
-        self.clip = SimpleNamespace(logit_scale=torch.tensor(math.log(10.0)))
+        self.clip = SimpleNamespace(logit_scale=torch.tensor(math.log(10.0)), logit_bias=None)
 
     def forward(self, x):
         slope = (x[:, :, -1] - x[:, :, 0]).mean((1, 2, 3))
