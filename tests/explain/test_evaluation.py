@@ -66,6 +66,15 @@ def test_answers_and_similarities_are_those_of_the_model():
     assert model.training and not model.cls_head._forward_hooks
 
 
+def test_a_bias_of_logits_is_no_similarity():
+    """SigLIP's models add one to their logits."""
+    model = Model(Head())
+    plain = evaluate(model, loader()).similarities
+    model.cls_head.clip.logit_bias = torch.tensor(-5.0)
+    model.cls_head.register_forward_hook(lambda head, args, logits: logits - 5)
+    assert evaluate(model, loader()).similarities == pytest.approx(plain)
+
+
 def test_a_change_of_the_inputs_comes_before_the_model():
     result = evaluate(Model(Head()), loader(), change=reverse_time)
     assert result.predictions.tolist() == [0, 1, 0]
