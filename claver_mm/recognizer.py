@@ -242,8 +242,8 @@ class Recognizer:
 
         Raises:
             FileNotFoundError, claver_mm.datasets.UnreadableVideo: As in ``recognize``.
-            ValueError: As in ``recognize``; several videos; a text without words, or against itself; or towers whose
-                attention cannot be read.
+            ValueError: As in ``recognize``; several videos; a text without words, or against itself; or a model with
+                neither a temporal transformer nor an image tower whose attention can be read.
         """
         if as_videos(video)[1]:
             raise ValueError("one video at a time is explained, got a list of them")
@@ -264,11 +264,13 @@ class Recognizer:
         view, tokens = self.view(video), self.claver.tokenize([text, *against])
         with self._asked:
             found = relevance(self.claver, view.clip, tokens[:1], tokens[1:] if against else None)
+        maps = {name: getattr(found, name) for name in ("spatial", "temporal", "combined")}
         return Explanation(
-            text=text, label=label, words=words_of(tokens[0], found.text[0], self.claver.arch), against=tuple(against),
+            text=text, label=label, against=tuple(against),
+            words=None if found.text is None else words_of(tokens[0], found.text[0], self.claver.arch),
             ranked=ranked, similarity=found.similarity.item(), frames=view.frames,
             frame_numbers=view.frame_numbers, frame_relevance=found.frames[0].cpu().numpy(),
-            **{name: getattr(found, name)[0].cpu().numpy() for name in ("spatial", "temporal", "combined")})
+            **{name: None if x is None else x[0].cpu().numpy() for name, x in maps.items()})
 
     def view(self, video: Video) -> View:
         """One video as the validation pipeline shows it to the model.

@@ -86,6 +86,21 @@ def text_lengths(tower: Any, tokens: Tensor) -> Tensor:
     return torch.full((len(tokens),), tokens.shape[1])
 
 
+def read_positions(tower: nn.Module, tokens: Tensor) -> Tensor:
+    """Number of the token that open_clip's ``TextTransformer`` reads each text at: ``(N, context) -> (N,)``.
+
+    One that has a class token reads that, which stands behind the text: ``context``.
+    """
+    pool, first = tower.pool_type, torch.zeros(len(tokens), dtype=torch.long, device=tokens.device)
+    if tower.cls_emb is not None:
+        return first + tokens.shape[1]
+    if pool == "eos":
+        return (tokens == tower.eos_id).int().argmax(dim=1)
+    if pool == "argmax":
+        return tokens.argmax(dim=1)
+    return dict(first=first, last=first + tokens.shape[1] - 1)[pool]
+
+
 def allow_short_texts(tower: nn.Module) -> None:
     """Let open_clip's text tower take fewer tokens than its context, whose causal mask it hands on whole.
 
