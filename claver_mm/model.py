@@ -276,8 +276,8 @@ def create_model(arch: Arch = "B/16", pretrained: str | Path | None = None, patt
         project = projections(D, width)
         heads = vision_heads(arch) if width == D else max(width // 64, 1)
         temporal = KroneckerTransformer(
-            width, heads, number_of_blocks(depth, vision_depth(arch)), num_frames, pattern,
-            act_layer=activation(arch), class_tokens_only=class_tokens_suffice(clip.tower, pool),
+            width, heads, number_of_blocks(depth, vision_depth(arch) if isinstance(depth, float) else None), num_frames,
+            pattern, act_layer=activation(arch), class_tokens_only=class_tokens_suffice(clip.tower, pool),
             zero_init_residual=zero_init_residual)
     prepared = preprocessing_of(arch, pretrained, preprocessing, image_size)
     model = CLAVER(trunk, temporal, clip, arch, prepared, project, pool, score).eval()
