@@ -5,7 +5,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 from mmengine.config import Config
-
 from small import small_tower
 
 from claver_mm.engine.configs import read_config

@@ -32,10 +32,10 @@ HERE = Path(__file__).resolve().parent
 class RunRecordHook(Hook):
     """Writes ``run_<time>.json`` into the work folder before the first step, and logs it.
 
-    It holds tower (reference, kind, pooling, preprocessing, loss), classes, data sets (files, SHA-256 of the annotation list, missing files), prompts, what followed from
-    other parts of the config (``derived``), views of the test pipeline, weights that were loaded with their SHA-256,
-    versions, commit, seed, batch, learning rates; after a test its metrics as well. ``<time>`` is that of the run's
-    log folder.
+    It holds tower (reference, kind, pooling, preprocessing, loss), classes, data sets (files, SHA-256 of the annotation
+    list, missing files), prompts, what followed from other parts of the config (``derived``), views of the test
+    pipeline, weights that were loaded with their SHA-256, versions, commit, seed, batch, learning rates; after a test
+    its metrics as well. ``<time>`` is that of the run's log folder.
 
     Args:
         count_missing: Look for every file of the data sets, folder by folder.

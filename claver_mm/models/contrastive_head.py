@@ -65,10 +65,9 @@ class ContrastiveTextHead(BaseHead):
             logits (log-probabilities or similarities).
 
     Raises:
-        ValueError: Class list and ``num_classes`` differ, a template without ``{}``, an unknown ``score`` or ``loss``, ``loss`` beside ``loss_cls``,
-            a bank that
-            has not as many texts for every class, a bank without classes, kinds without a bank, neither templates nor
-            bank, or two classes that are one to the model.
+        ValueError: Class list and ``num_classes`` differ, a template without ``{}``, an unknown ``score`` or ``loss``,
+            ``loss`` beside ``loss_cls``, a bank that has not as many texts for every class, a bank without classes,
+            kinds without a bank, neither templates nor bank, or two classes that are one to the model.
         FileNotFoundError: A file of classes, templates or texts does not exist.
     """
 

@@ -9,7 +9,6 @@ stands the temporal transformer. Both halves keep open_clip's names, so that eac
 """
 from __future__ import annotations
 
-import torch
 from open_clip.timm_model import TimmModel
 from open_clip.transformer import VisionTransformer
 from torch import Tensor, nn
