@@ -25,6 +25,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from .attention.patterns import check_pattern
 from .language.encoder import allow_short_texts, encode_texts
 from .temporal import KroneckerAttention, KroneckerTransformer
+from .towers.architectures import tower_of
 
 aten = torch.ops.aten
 CONVOLUTIONS = (aten.convolution,)
@@ -32,10 +33,9 @@ LINEAR_MAPS = (aten.mm, aten.addmm)
 PARTS = {
     "backbone.": "image tower",
     "neck.": "temporal neck",
-    "cls_head.clip.ln_post.": "ln_post and projection",
-    "cls_head.clip.proj": "ln_post and projection",
     "cls_head.clip.text.": "text tower",
-    "cls_head.clip.logit_scale": "logit scale",
+    "cls_head.clip.logit_": "logit scale",
+    "cls_head.clip.": "pooling and projection",
     "cls_head.": "head",
 }
 """Parts of a recogniser by the beginning of their parameters' names; the first that fits counts."""
@@ -79,7 +79,7 @@ def parameters(model: nn.Module, trainable: bool = False) -> dict[str, int]:
 @dataclass(frozen=True)
 class Work:
     """Multiply-accumulates by kind: ``maps`` are the linear maps around attention, ``products`` its two products of
-    queries with keys and of weights with values."""
+    queries with keys and of weights with values; convolutions within MLPs, as FastViT has them, are MLPs'."""
     convolutions: int = 0
     mlps: int = 0
     maps: int = 0
@@ -88,6 +88,9 @@ class Work:
 
     def __add__(self, more: Work) -> Work:
         return Work(*(a + b for a, b in zip(astuple(self), astuple(more))))
+
+    def __sub__(self, less: Work) -> Work:
+        return Work(*(a - b for a, b in zip(astuple(self), astuple(less))))
 
     @property
     def total(self) -> int:
@@ -130,7 +133,7 @@ def count(model: nn.Module, *args: Tensor, parts: tuple[str, ...] = ("",), every
     hooks = [module.register_forward_hook(note(f"{root}.{name}"), with_kwargs=True)
              for name, module in model.named_modules() if isinstance(module, KroneckerAttention)]
     try:
-        with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        with _frozen_inputs(model), torch.no_grad(), FlopCounterMode(display=False) as counter:
             model(*args)
     except (NotImplementedError, RuntimeError) as error:
         raise ValueError(f"{root} cannot be run on tensors without data, inputs {[tuple(x.shape) for x in args]}, so "
@@ -139,22 +142,56 @@ def count(model: nn.Module, *args: Tensor, parts: tuple[str, ...] = ("",), every
         for hook in hooks:
             hook.remove()
     counts = {name: {op: flops // 2 for op, flops in ops.items()} for name, ops in counter.get_flop_counts().items()}
-    return [_work(counts, masked, f"{root}.{part}".rstrip(".")) for part in parts]
+    kinds = dict(_kinds(model, root))
+    return [_work(counts, masked, kinds, f"{root}.{part}".rstrip(".")) for part in parts]
 
 
-def _work(counts: dict[str, dict], masked: dict[str, int], part: str) -> Work:
-    """Work below one module, by the names of the modules in it, as open_clip and this package choose them."""
+@contextmanager
+def _frozen_inputs(model: nn.Module) -> Iterator[None]:
+    """Without gradients of the parameters that are inputs of modules: the counter follows those of inputs, and fails
+    over a parameter, as the query of attention pooling is."""
+    inputs = [parameter for module in model.modules() if any(True for _ in module.children())
+              and not isinstance(module, nn.MultiheadAttention)  # its own are weights
+              for parameter in module.parameters(recurse=False) if parameter.requires_grad]
+    try:
+        for parameter in inputs:
+            parameter.requires_grad = False
+        yield
+    finally:
+        for parameter in inputs:
+            parameter.requires_grad = True
+
+
+def _kinds(module: nn.Module, name: str) -> Iterator[tuple[str, str]]:
+    """Names of the outermost MLPs and attentions in a module, open_clip's, timm's and this package's."""
+    for own, child in module.named_children():
+        below = f"{name}.{own}"
+        if own == "mlp":
+            yield below, "mlp"
+        elif own == "attn" or type(child).__name__.endswith("Attention"):
+            yield below, "attention"
+        else:
+            yield from _kinds(child, below)
+
+
+def _work(counts: dict[str, dict], masked: dict[str, int], kinds: dict[str, str], part: str) -> Work:
+    """Work below one module, by the kinds of the modules in it."""
     own = counts.get(part, {})
-    below = {name: ops for name, ops in counts.items() if name.startswith(f"{part}.")}
     convolutions = sum(own.get(op, 0) for op in CONVOLUTIONS)
-    mlps = sum(sum(ops.values()) for name, ops in below.items() if name.endswith(".mlp"))
-    maps = products = by_pairs = 0
-    for name, ops in below.items():
-        if name.endswith(".attn") or name in masked:
-            linear = sum(ops.get(op, 0) for op in LINEAR_MAPS)
-            maps += linear
-            products += sum(ops.values()) - linear
-            by_pairs += masked.get(name, sum(ops.values()) - linear)
+    mlps = maps = products = by_pairs = 0
+    for name, kind in kinds.items():
+        ops = counts.get(name, {})
+        if not name.startswith(f"{part}.") or not ops:
+            continue
+        linear, all_of_it = sum(ops.get(op, 0) for op in LINEAR_MAPS), sum(ops.values())
+        convolved = sum(ops.get(op, 0) for op in CONVOLUTIONS)
+        convolutions -= convolved
+        if kind == "mlp":
+            mlps += all_of_it
+        else:
+            maps += linear + convolved
+            products += all_of_it - linear - convolved
+            by_pairs += masked.get(name, all_of_it - linear - convolved)
     return Work(convolutions, mlps, maps, by_pairs, sum(own.values()) - convolutions - mlps - maps - products)
 
 
@@ -185,7 +222,7 @@ def video_work(model: nn.Module, inputs: Tensor, all_tokens: bool = False, every
     with _all_tokens(model, all_tokens):
         image, temporal, whole = count(VideoSide(model), inputs, parts=("model.backbone", "model.neck", ""),
                                        every_pair=every_pair)
-    return {"image tower": image, "temporal neck": temporal, "head": Work(other=whole.total - (image + temporal).total)}
+    return {"image tower": image, "temporal neck": temporal, "head": whole - image - temporal}
 
 
 @contextmanager
@@ -313,10 +350,11 @@ def activations(model: nn.Module, shape: tuple[int, ...], text_batches: Sequence
     with FakeTensorMode(allow_non_fake_inputs=True):
         model.to_empty(device="cpu").train()
         video, recomputed = kept_bytes(VideoSide(model), torch.empty(shape)), 0
-        trunk: Any = getattr(getattr(model.backbone, "visual", None), "transformer", None)
-        if getattr(trunk, "grad_checkpointing", False):
-            trunk.grad_checkpointing = False
-            recomputed = (kept_bytes(VideoSide(model), torch.empty(shape)) - video) // len(trunk.resblocks)
+        trunk: Any = getattr(model.backbone, "visual", None)
+        if trunk is not None and any(getattr(part, "grad_checkpointing", False) for part in trunk.modules()):
+            trunk.set_grad_checkpointing(False)
+            blocks = tower_of(model.backbone.arch).depth or 1  # of stages of several sizes: all of it, a bound
+            recomputed = (kept_bytes(VideoSide(model), torch.empty(shape)) - video) // blocks
         batches = []
         if text_batches:
             head: Any = model.cls_head

@@ -11,8 +11,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
-from open_clip.modified_resnet import ModifiedResNet
 from open_clip.timm_model import TimmModel
 from open_clip.transformer import VisionTransformer
 from torch import Tensor, nn
@@ -50,19 +48,12 @@ def image_tokens(trunk: Any, images: Tensor) -> Tensor:
     if tuple(images.shape[-2:]) != expected:
         raise ValueError(f"the image tower is built for frames of {expected} pixels, got {tuple(images.shape[-2:])}; "
                          "set image_size on the backbone, or crop the frames to fit")
-    if isinstance(trunk, TimmModel):
-        features = trunk.trunk.forward_features(images)
-        if features.ndim == 3:
-            return features
-        if getattr(trunk.trunk, "output_fmt", "NCHW") == "NHWC":
-            return features.flatten(1, 2)
-        return features.flatten(2).transpose(1, 2)
-    if isinstance(trunk, ModifiedResNet):
-        outputs = trunk.forward_intermediates(images, indices=1, intermediates_only=True)
-        return outputs["image_intermediates"][-1].flatten(2).transpose(1, 2)
-    outputs = trunk.forward_intermediates(images, indices=1, intermediates_only=True, output_fmt="NLC",
-                                          output_extra_tokens=True)
-    return torch.cat([outputs["image_intermediates_prefix"][-1], outputs["image_intermediates"][-1]], dim=1)
+    features = trunk.trunk.forward_features(images) if isinstance(trunk, TimmModel) else trunk(images)
+    if features.ndim == 3:
+        return features
+    if isinstance(trunk, TimmModel) and getattr(trunk.trunk, "output_fmt", "NCHW") == "NHWC":
+        return features.flatten(1, 2)
+    return features.flatten(2).transpose(1, 2)
 
 
 def clip_tokens(trunk: nn.Module, clips: Tensor) -> Tensor:

@@ -11,6 +11,7 @@ from typing import Any
 
 from open_clip.modified_resnet import ModifiedResNet
 from open_clip.timm_model import TimmModel
+from open_clip.transformer import VisionTransformer
 from torch import Tensor, nn
 
 OF_POOLING = ("ln_post", "proj", "attn_pool", "attnpool", "head")
@@ -26,6 +27,8 @@ def leave_out_pooling(visual: nn.Module) -> None:
     """Take away what comes after the last block, in place."""
     if isinstance(visual, TimmModel):
         _leave_out(visual.trunk, OF_TIMM_POOLING)
+    elif isinstance(visual, VisionTransformer):
+        visual.pool_type = "none"  # gives all tokens
     _leave_out(visual, OF_POOLING)
 
 

@@ -90,6 +90,17 @@ def _snapshot(reference: str, cache_dir: str | Path, with_weights: bool) -> Path
     return Path(config).parent
 
 
+def reference_of(arch: Arch, pretrained: str | Path | None) -> str | dict:
+    """The name that ``parse_reference`` reads; of weights that are a file, or none, the architecture alone, and of a
+    model config the config."""
+    if not isinstance(arch, str):
+        return dict(arch)
+    if arch.startswith(SCHEMES):
+        return arch
+    tags = open_clip.list_pretrained_tags_by_model(PAPER_ARCHS.get(arch, arch))
+    return f"{OPEN_CLIP}{arch}/{pretrained}" if pretrained in tags else arch
+
+
 def resolve_pretrained(pretrained: str | Path, arch: Arch, cache_dir: str | Path | None = None) -> Path:
     """Path of a weights file.
 
