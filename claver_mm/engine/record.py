@@ -190,14 +190,14 @@ def test_views(cfg) -> dict:
 
 def loaded_weights(runner, model, purpose: str) -> list[dict]:
     """Weights that the model started from, in the order in which they were loaded, each file with its SHA-256."""
-    found = []
-    for name, part in model.named_children() if purpose == "train" else ():  # a test loads its checkpoint alone
+    found, checkpoint = [], getattr(runner, "checkpoint", None)
+    starts_pretrained = purpose == "train" or checkpoint is None  # a test loads its checkpoint alone, where it has one
+    for name, part in model.named_children() if starts_pretrained else ():
         pretrained, initial = getattr(part, "pretrained", None), getattr(part, "init_cfg", None)
         if isinstance(pretrained, str) and hasattr(part, "arch"):
             found.append((name, str(resolve_pretrained(pretrained, part.arch))))
         elif isinstance(initial, dict) and initial.get("type") == "Pretrained":
             found.append((name, initial["checkpoint"]))
-    checkpoint = getattr(runner, "checkpoint", None)
     if checkpoint:
         found.append(("model", checkpoint))
     digests = {path: sha256_of_file(Path(path)) for path in {path for _, path in found} if Path(path).is_file()}

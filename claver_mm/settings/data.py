@@ -7,8 +7,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from ..catalog import find_classes
-from ..protocols.views import read_view
-from .keys import kind_of, plain
+from ..protocols.views import kind_of, read_view
+from .keys import plain
 from .model import NECKS, frames_of, listed_classes
 
 SPLITS = ("train", "val", "test")

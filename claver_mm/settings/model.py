@@ -10,10 +10,11 @@ from typing import Any
 from ..catalog import find_classes
 from ..language.prompts import read_lines
 from ..language.shipped import find_bank
+from ..protocols.views import kind_of
 from ..towers.architectures import Arch, model_config, tower_of
 from ..towers.head import class_tokens_suffice
 from ..towers.preprocessing import Preprocessing, preprocessing_of
-from .keys import did_you_mean, kind_of, plain
+from .keys import did_you_mean, plain
 
 BUILDER = "CLAVERRecognizer"
 SHARED = {

@@ -128,7 +128,10 @@ def test_the_commands_take_a_tower(tower, video, motion_videos, tmp_path, monkey
                  f"val_videos.data_prefix.video={motion_videos}", "test_dataloader.num_workers=0",
                  "test_dataloader.persistent_workers=False"]) == 0
     assert "acc/top1" in capsys.readouterr().out
-    assert len(list((tmp_path / "work_dirs/tower").glob("run_*_test.json"))) == 1
+    record, = (tmp_path / "work_dirs/tower").glob("run_*_test.json")
+    record = json.loads(record.read_text())
+    assert {entry["path"] for entry in record["weights"]} == {str(tower[0] / "open_clip_model.safetensors")}
+    assert record["tower"]["preprocessing"]["mean"] == PREPROCESS["mean"]
 
 
 @pytest.mark.parametrize("options, says", [
