@@ -5,17 +5,13 @@ import open_clip
 import pytest
 import torch
 from claver_mm_cli import MISTAKE, main
+from local_tower import PREPROCESS, write_tower
 from open_clip.transform import PreprocessCfg, image_transform_v2
 from PIL import Image
-from safetensors.torch import save_file
 
 from claver_mm import Recognizer
 from claver_mm.language import ACTION_TEMPLATES
 from claver_mm.video.decode import VideoReader
-
-MODEL = dict(embed_dim=32, vision_cfg=dict(layers=2, width=64, head_width=32, patch_size=8, image_size=32),
-             text_cfg=dict(context_length=32, width=32, heads=2, layers=2))
-PREPROCESS = dict(mean=[0.5, 0.5, 0.5], std=[0.25, 0.5, 0.5], interpolation="bilinear", resize_mode="squash")
 
 
 @pytest.fixture(scope="module")
@@ -23,11 +19,7 @@ def tower(tmp_path_factory):
     """A folder as open_clip writes it, and the model in it."""
     folder = tmp_path_factory.mktemp("tower")
     torch.manual_seed(0)
-    model = open_clip.CLIP(**MODEL).eval()
-    (folder / "open_clip_config.json").write_text(json.dumps(dict(model_cfg=MODEL, preprocess_cfg=PREPROCESS)))
-    save_file({name: value.contiguous() for name, value in model.state_dict().items()},
-              folder / "open_clip_model.safetensors")
-    return folder, model
+    return folder, write_tower(folder)
 
 
 @pytest.fixture(scope="module")

@@ -1,33 +1,18 @@
 """Weights of towers by tag, by file, in a folder and in a cache of the hub."""
-import json
-
-import open_clip
 import pytest
 import torch
-from safetensors.torch import save_file
+from local_tower import MODEL, write_tower
 from small import TOWERS, _named, small_convnext
 
 from claver_mm.model import create_model
 from claver_mm.towers.preprocessing import preprocessing_of
 from claver_mm.towers.pretrained import parse_reference, resolve_pretrained, tower_settings
 
-MODEL = dict(embed_dim=32, vision_cfg=dict(layers=2, width=64, head_width=32, patch_size=8, image_size=32),
-             text_cfg=dict(context_length=16, width=32, heads=2, layers=2))
-PREPARED = dict(mean=[0.1, 0.2, 0.3], std=[0.5, 0.5, 0.5], interpolation="bilinear", resize_mode="longest")
-
-
-def write_tower(folder, weights="open_clip_model.safetensors"):
-    folder.mkdir(parents=True, exist_ok=True)
-    model = open_clip.CLIP(**MODEL)
-    (folder / "open_clip_config.json").write_text(json.dumps(dict(model_cfg=MODEL, preprocess_cfg=PREPARED)))
-    save_file({name: value.contiguous() for name, value in model.state_dict().items()}, folder / weights)
-    return model
-
 
 def assert_is(model, whole):
     assert torch.equal(model.visual.conv1.weight, whole.visual.conv1.weight)
     assert torch.equal(model.clip.text.token_embedding.weight, whole.token_embedding.weight)
-    assert model.preprocessing.mean == (0.1, 0.2, 0.3) and model.preprocessing.resize_mode == "longest"
+    assert model.preprocessing.std == (0.25, 0.5, 0.5) and model.preprocessing.resize_mode == "squash"
 
 
 def test_a_folder_holds_config_preprocessing_and_weights(tmp_path):
