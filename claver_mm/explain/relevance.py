@@ -173,7 +173,9 @@ def _read_by_attention(call: AttentionCall, gradient: Tensor, shape: torch.Size)
     Of a frame that nothing was read of to the good of the score, both are zero.
     """
     T, L = shape[1:]
-    given = sum((A * dA).clamp_(min=0).mean(dim=1).sum(dim=1) for _, A, dA in call.weights(gradient))  # (B * T, S)
+    given = gradient.new_zeros(())
+    for _, A, dA in call.weights(gradient):  # of a few queries at a time; those that nothing reads have no gradient
+        given = given + (A * dA).clamp_(min=0).mean(dim=1).sum(dim=1)  # (B * T, S)
     if call.num_tokens > L:  # a map's mean is read as a token as well
         given = given[:, 1:] + given[:, :1] / L
     given = nn.functional.pad(given, (L - given.shape[1], 0)) / T  # prefix tokens may be left out
