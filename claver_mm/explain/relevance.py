@@ -119,9 +119,10 @@ def _relevance(model: CLAVER, clips: Tensor, tokens: Tensor, against: Tensor | N
         both = _roll_back(spatial_calls, spatial_gradients, both.flatten(0, 1)).view_as(both)
         spatial, combined = (rolled - start + given for rolled in both.unbind(2))
         words = None if ends is None else _roll_back_texts(text_calls, text_gradients, ends, tokens.shape[1], like)
-        maps = [None if trunk_layers is None and x is not temporal else _on_grid(model, x)
-                for x in (spatial, temporal, combined)]
-        return Relevance(similarity.detach().to(like), score.detach().to(like), words, *maps, temporal.sum(dim=2))
+        spatial, temporal_map, combined = (_on_grid(model, x) for x in (spatial, temporal, combined))
+        read = trunk_layers is not None
+        return Relevance(similarity.detach().to(like), score.detach().to(like), words, spatial if read else None,
+                         temporal_map, combined if read else None, temporal.sum(dim=2))
 
 
 def _uncached_autocast(device: str) -> AbstractContextManager:
