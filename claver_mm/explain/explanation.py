@@ -89,7 +89,8 @@ def words_of(tokens: Tensor, relevance: Tensor | Sequence[float], arch: Arch) ->
     A piece that begins with a space begins a word, whichever marks a tokenizer writes spaces with; CLIP's own marks
     where words end, and punctuation is a word to it.
     """
-    tokenizer, ids, shares = tokenizer_of(arch), tokens.tolist(), list(map(float, relevance))
+    tokenizer: Any = tokenizer_of(arch)
+    ids, shares = tokens.tolist(), list(map(float, relevance))
     if isinstance(tokenizer, SimpleTokenizer):
         return _words_of_clip(tokenizer, ids, shares)
     hub = tokenizer.tokenizer

@@ -65,7 +65,7 @@ def readable(layer: nn.Module | None) -> bool:
     return isinstance(layer, tuple(KINDS))
 
 
-def attention_layers(tower: nn.Module | None) -> list[nn.Module] | None:
+def attention_layers(tower: Any) -> list[nn.Module] | None:
     """Attention layers of a transformer, or of a tower that has one, first to last.
 
     None where its tokens see each other in a way that cannot be read: by convolution, in windows, with biases of their
@@ -73,11 +73,11 @@ def attention_layers(tower: nn.Module | None) -> list[nn.Module] | None:
     """
     transformer = getattr(tower, "transformer", None) or getattr(tower, "trunk", None) or tower
     blocks = getattr(transformer, "resblocks", None) or getattr(transformer, "blocks", None) or ()
-    layers = [getattr(block, "attn", None) for block in blocks]
+    layers: list[Any] = [getattr(block, "attn", None) for block in blocks]
     return layers if layers and all(map(readable, layers)) else None
 
 
-def pooling_layer(head: nn.Module) -> nn.Module:
+def pooling_layer(head: Any) -> nn.Module:
     """The attention by which a ``CLIPHead`` pools the tokens of a frame; one that does not has none to ask for."""
     pool = getattr(getattr(head, "trunk", None), "attn_pool", None) or getattr(head, "attnpool", None)
     return pool or head.attn_pool.attn

@@ -119,9 +119,10 @@ def _relevance(model: CLAVER, clips: Tensor, tokens: Tensor, against: Tensor | N
         both = _roll_back(spatial_calls, spatial_gradients, both.flatten(0, 1)).view_as(both)
         spatial, combined = (rolled - start + given for rolled in both.unbind(2))
         words = None if ends is None else _roll_back_texts(text_calls, text_gradients, ends, tokens.shape[1], like)
-        maps = [None if trunk_layers is None and x is not temporal else _on_grid(model, x)
-                for x in (spatial, temporal, combined)]
-        return Relevance(similarity.detach().to(like), score.detach().to(like), words, *maps, temporal.sum(dim=2))
+        spatial, temporal_map, combined = (_on_grid(model, x) for x in (spatial, temporal, combined))
+        read = trunk_layers is not None
+        return Relevance(similarity.detach().to(like), score.detach().to(like), words, spatial if read else None,
+                         temporal_map, combined if read else None, temporal.sum(dim=2))
 
 
 def _uncached_autocast(device: str) -> AbstractContextManager:
@@ -173,7 +174,9 @@ def _read_by_attention(call: AttentionCall, gradient: Tensor, shape: torch.Size)
     Of a frame that nothing was read of to the good of the score, both are zero.
     """
     T, L = shape[1:]
-    given = sum((A * dA).clamp_(min=0).mean(dim=1).sum(dim=1) for _, A, dA in call.weights(gradient))  # (B * T, S)
+    given = gradient.new_zeros(())
+    for _, A, dA in call.weights(gradient):  # of a few queries at a time; those that nothing reads have no gradient
+        given = given + (A * dA).clamp_(min=0).mean(dim=1).sum(dim=1)  # (B * T, S)
     if call.num_tokens > L:  # a map's mean is read as a token as well
         given = given[:, 1:] + given[:, :1] / L
     given = nn.functional.pad(given, (L - given.shape[1], 0)) / T  # prefix tokens may be left out
