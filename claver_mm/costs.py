@@ -23,7 +23,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils.flop_counter import FlopCounterMode
 
 from .attention.patterns import check_pattern
-from .language.encoder import allow_short_texts, encode_texts
+from .language.encoder import encode_texts
 from .temporal import KroneckerAttention, KroneckerTransformer
 from .towers.architectures import tower_of
 
@@ -358,7 +358,6 @@ def activations(model: nn.Module, shape: tuple[int, ...], text_batches: Sequence
         batches = []
         if text_batches:
             head: Any = model.cls_head
-            allow_short_texts(head.clip.text)
             batches = [kept_bytes(head.clip.text, torch.zeros(size, dtype=torch.long)) for size in text_batches]
     if text_checkpointing:
         return Activations(video, sum(8 * N * n for N, n in text_batches), max(recomputed, *batches, 0))

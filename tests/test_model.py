@@ -29,8 +29,12 @@ def recogniser(pattern: str | None = "kmt", pool="class_token", **neck):
     ("kmct", dict(class_tokens_only=True), "7db922cb112af654", [-0.506, -1.5538, 0.5448, -0.7277]),
     ("joint", dict(embed_dims=32, num_heads=2), "ad0d8f8f28e238d5", [-0.944, 0.7465, 0.7187, 1.1592]),
     (None, {}, "9011d796e8048cf5", [-4.1638, 0.1464, -4.3697, -3.2973])])
-def test_keys_and_logits_of_a_seed_stay(pattern, neck, keys, logits):
-    """Checkpoints are read by these names, and a seed gives these numbers, whatever is moved about."""
+def test_keys_and_logits_of_a_seed_stay(pattern, neck, keys, logits, monkeypatch):
+    """Checkpoints are read by these names, and a seed gives these numbers, whatever is moved about.
+
+    PyTorch 2.6 and 2.14 draw the same normal numbers of a seed, but not the same truncated ones.
+    """
+    monkeypatch.setattr(torch.nn.init, "trunc_normal_", torch.nn.init.normal_)
     torch.manual_seed(0)
     model = recogniser(pattern, **neck)
     if neck.get("embed_dims"):

@@ -57,10 +57,16 @@ def kronecker_attention(q: Tensor, k: Tensor, v: Tensor, pattern: str, num_frame
 def _autocast(*tensors: Tensor) -> list[Tensor]:
     """Cast as autocast casts the arguments of ``scaled_dot_product_attention``: all but float64."""
     device = tensors[0].device.type
-    if not torch.amp.is_autocast_available(device) or not torch.is_autocast_enabled(device):
+    if not _knows_autocast(device) or not torch.is_autocast_enabled(device):
         return list(tensors)
     dtype = torch.get_autocast_dtype(device)
     return [x if x.dtype == torch.float64 else x.to(dtype) for x in tensors]
+
+
+@torch.compiler.assume_constant_result  # Dynamo of PyTorch 2.6 cannot trace what it calls
+def _knows_autocast(device: str) -> bool:
+    """The meta device does not, and raises where it is asked whether autocast is on."""
+    return torch.amp.is_autocast_available(device)
 
 
 def _plain(q: Tensor, k: Tensor, v: Tensor, pattern: str, T: int, scale: float | None, dropout_p: float) -> Tensor:

@@ -27,7 +27,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..language.encoder import allow_short_texts, read_positions, text_lengths
+from ..language.encoder import read_positions, text_lengths
 from ..model import CLAVER
 from ..towers.architectures import shown_arch, tower_of
 from ..towers.image import side_of
@@ -199,7 +199,6 @@ def _encode(tower: Any, tokens: Tensor) -> tuple[Tensor, list[AttentionCall], Te
     if layers is None:
         with torch.no_grad():
             return tower(tokens), [], None
-    allow_short_texts(tower)
     short = tokens[:, :text_lengths(tower, tokens.cpu()).max()]
     handle = tower.token_embedding.register_forward_hook(
         lambda _, __, embedded: embedded if embedded.requires_grad else embedded.requires_grad_())

@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 import open_clip
 from open_clip.pretrained import download_pretrained_from_hf
-from open_clip.transform import MaybeToTensor, PreprocessCfg, image_transform_v2
+from open_clip.transform import PreprocessCfg, image_transform_v2
 from PIL import Image
-from torchvision.transforms import Compose, Normalize
+from torchvision.transforms import Compose, Normalize, ToTensor
 
 from .architectures import PAPER_ARCHS, SCHEMES, Arch, shown_arch, tower_of, written_config
 
@@ -64,7 +64,7 @@ class Preprocessing:
     @cached_property
     def _steps(self) -> Compose:
         whole = image_transform_v2(PreprocessCfg(**{**asdict(self), "mode": "RGB"}), is_train=False)
-        return Compose([step for step in whole.transforms if not isinstance(step, MaybeToTensor | Normalize)])
+        return Compose([step for step in whole.transforms if not isinstance(step, ToTensor | Normalize)])
 
 
 def preprocessing_of(arch: Arch, pretrained: str | Path | None = None, given: str | Mapping | None = None,
