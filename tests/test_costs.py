@@ -14,19 +14,17 @@ from toy import ROOT, TINY
 from claver_mm import cost_report
 from claver_mm.attention import kronecker_attention, may_see
 from claver_mm.costs import (
-    Activations,
     TextWork,
     VideoSide,
     Work,
-    activations,
     allowed_pairs,
     build_without_weights,
     count,
-    kept_bytes,
     parameters,
     text_work,
     video_work,
 )
+from claver_mm.memory import Activations, activations, kept_bytes
 from claver_mm.temporal import KroneckerAttention, KroneckerTransformer
 from claver_mm.towers.architectures import tower_of
 

@@ -139,9 +139,28 @@ def cells(row: Architecture) -> list[str]:
 
 
 def markdown(rows: Iterable[Architecture]) -> str:
-    """The table, as docs/towers.md keeps it."""
+    """The table."""
     lines = [list(COLUMNS), ["---"] * len(COLUMNS), *map(cells, rows)]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def document(rows: list[Architecture]) -> str:
+    """docs/towers.md, whole."""
+    return f"{HEAD.format(summary=summary(rows))}\n{markdown(rows)}\n"
+
+
+HEAD = """\
+# Towers
+
+`claver ls --towers --markdown > docs/towers.md` writes this file from the installed open_clip; `claver ls --towers
+--json` says more of each: its tags and, where the model cards lie in the hub's local cache, their licences.
+
+{summary}.
+
+*kind*: open_clip's own transformer (`vit`), CLIP's ResNets, or the class of a timm model. *depth*, *heads*: not of
+towers in stages. *prefix*: tokens before those of the grid. *causal*: whether a token of a text sees those before it
+alone. *bias*: of logits, at the start of training by the sigmoid loss. *preprocessing*: of the weights that there are.
+"""
 
 
 def summary(rows: list[Architecture]) -> str:

@@ -9,11 +9,11 @@ from claver_mm_cli import MISTAKE, main
 from toy import ROOT
 
 from claver_mm.towers.architectures import NO_TEXTS, model_config, tower_of
-from claver_mm.towers.census import COLUMNS, architecture, cells, census, markdown, summary
+from claver_mm.towers.census import COLUMNS, architecture, cells, census, document, markdown, summary
 from claver_mm.towers.head import CLIPHead
 from claver_mm.towers.image import build_image_trunk, image_tokens
 
-SAMPLE = ["ViT-B-16-quickgelu", "ViT-B-16-CLIPA", "coca_ViT-B-32", "RN50", "roberta-ViT-B-32", "ViT-B-16-SigLIP2",
+SAMPLE = ["ViT-B-16-quickgelu", "ViT-L-14-CLIPA", "coca_ViT-B-32", "RN50", "roberta-ViT-B-32", "ViT-B-16-SigLIP2",
           "PE-Core-B-16", "EVA02-B-16", "ViTamin-S", "MobileCLIP2-S0", "convnext_base", "swin_base_patch4_window7_224",
           "vit_relpos_medium_patch16_cls_224", "ViT-L-14-worldwide"]
 """Of every kind of image tower, text tower and tokenizer."""
@@ -47,7 +47,7 @@ def test_a_row_of_the_document_is_what_the_tower_is(name):
 @SLOW
 def test_every_row_of_the_document_is_what_the_tower_is():
     rows = list(census())
-    assert {row.name: cells(row) for row in rows} == rows_of_docs() and summary(rows) in DOCS
+    assert {row.name: cells(row) for row in rows} == rows_of_docs() and document(rows) == DOCS
 
 
 @SLOW
@@ -96,5 +96,5 @@ def test_the_command_lists_towers_in_three_forms(capsys):
     row, = json.loads(capsys.readouterr().out)
     assert (row["name"], row["grid"], row["served"]) == ("ViT-B-32-256", [8, 8], "yes")
     assert main(["ls", "--towers", "ViT-B-32-256", "--markdown"]) == 0
-    assert rows_of_docs()["ViT-B-32-256"] == capsys.readouterr().out.splitlines()[2].strip("| ").split(" | ")
+    assert "| " + " | ".join(rows_of_docs()["ViT-B-32-256"]) + " |" in capsys.readouterr().out.splitlines()
     assert main(["ls", "--towers", "nothing"]) == main(["ls", "--markdown"]) == MISTAKE

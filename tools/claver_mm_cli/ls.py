@@ -3,7 +3,7 @@
     claver ls '*b16*k400'
     claver ls --towers                 # open_clip's architectures: a line each
     claver ls --towers 'PE-*' --json   # all that is known of some, with tags and licences
-    claver ls --towers --markdown      # the table of docs/towers.md
+    claver ls --towers --markdown      # docs/towers.md
 
 Each tower is built without weights to be looked at, which takes a minute or two for all of them.
 """
@@ -21,7 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--towers", action="store_true", help="architectures of open_clip in place of configs")
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true", help="a list in JSON")
-    form.add_argument("--markdown", action="store_true", help="a table in Markdown, of --towers")
+    form.add_argument("--markdown", action="store_true", help="docs/towers.md, of --towers")
 
 
 def run(args: argparse.Namespace) -> None:
@@ -40,7 +40,7 @@ def run(args: argparse.Namespace) -> None:
 
 def _towers(args: argparse.Namespace) -> None:
     import open_clip
-    from claver_mm.towers.census import COLUMNS, as_plain, cells, census, markdown, summary
+    from claver_mm.towers.census import COLUMNS, as_plain, cells, census, document, summary
     from tqdm import tqdm
 
     names = [name for name in open_clip.list_models() if fnmatch(name, args.pattern)]
@@ -50,7 +50,7 @@ def _towers(args: argparse.Namespace) -> None:
     if args.json:
         print(json.dumps([as_plain(row) for row in rows], indent=1))
     elif args.markdown:
-        print(markdown(rows), summary(rows) + ".", sep="\n\n")
+        print(document(rows), end="")
     else:
         table = [list(COLUMNS), *map(cells, rows)]
         widths = [max(map(len, column)) for column in zip(*table)]
