@@ -66,10 +66,11 @@ def activations(model: nn.Module, shape: tuple[int, ...], text_batches: Sequence
     with FakeTensorMode(allow_non_fake_inputs=True):
         model.to_empty(device="cpu").train()
         video, recomputed = kept_bytes(VideoSide(model), torch.empty(shape)), 0
-        trunk: Any = getattr(model.backbone, "visual", None)
+        backbone: Any = model.backbone
+        trunk: Any = getattr(backbone, "visual", None)
         if trunk is not None and any(getattr(part, "grad_checkpointing", False) for part in trunk.modules()):
             trunk.set_grad_checkpointing(False)
-            blocks = tower_of(model.backbone.arch).depth or 1  # of stages of several sizes: all of it, a bound
+            blocks = tower_of(backbone.arch).depth or 1  # of stages of several sizes: all of it, a bound
             recomputed = (kept_bytes(VideoSide(model), torch.empty(shape)) - video) // blocks
         batches = []
         if text_batches:

@@ -138,7 +138,7 @@ def complete_sizes(cfg: dict) -> None:
         ValueError: A pipeline of another size, or one that would have to follow a tower whose input is no square.
     """
     written, model = cfg.pop("crop_size", None), cfg["model"] if isinstance(cfg.get("model"), dict) else {}
-    backbone = model.get("backbone")
+    backbone = model.get("backbone") or {}
     if kind_of(backbone) != "CLIPBackbone":
         return
     prepared = frames_of(backbone)

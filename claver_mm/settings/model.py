@@ -93,7 +93,8 @@ def _follow_tower(written: dict) -> None:
 
 def frames_of(backbone: Mapping) -> Preprocessing:
     """How frames are prepared for the image tower of a config."""
-    return preprocessing_of(*(backbone.get(key) for key in ("arch", "pretrained", "preprocessing", "image_size")))
+    return preprocessing_of(backbone["arch"], backbone.get("pretrained"), backbone.get("preprocessing"),
+                            backbone.get("image_size"))
 
 
 def _hand_on(value: Any, part: dict, name: str, key: str) -> None:
@@ -151,7 +152,7 @@ def agree(model: Mapping) -> None:
 
 def _check_preprocessing(model: Mapping) -> None:
     """Refuse frames that are not normalised as for the weights of the image tower."""
-    backbone, given = model.get("backbone"), model.get("data_preprocessor")
+    backbone, given = model.get("backbone") or {}, model.get("data_preprocessor")
     if kind_of(backbone) != PARTS["backbone"] or not backbone.get("pretrained") or not given:
         return
     if isinstance(backbone["arch"], Mapping) and "preprocess_cfg" not in backbone["arch"] \
