@@ -1,4 +1,4 @@
-_base_ = ["_base_/models/claver.py", "_base_/datasets/kinetics400.py", "_base_/pipelines/uniform.py",
+_base_ = ["_base_/models/claver.py", "_base_/datasets/kinetics400.py", "_base_/pipelines/32x224.py",
           "_base_/schedules/fully_supervised.py", "_base_/runtime.py"]
 
 model = dict(num_frames=32, classes="kinetics400")

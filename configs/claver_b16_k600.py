@@ -1,4 +1,4 @@
-_base_ = ["_base_/models/claver.py", "_base_/datasets/kinetics600.py", "_base_/pipelines/uniform.py",
+_base_ = ["_base_/models/claver.py", "_base_/datasets/kinetics600.py", "_base_/pipelines/8x224.py",
           "_base_/schedules/fully_supervised.py", "_base_/runtime.py"]
 
 model = dict(classes="kinetics600")

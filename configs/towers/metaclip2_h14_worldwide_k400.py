@@ -1,5 +1,5 @@
 # Meta CLIP 2, H/14 (Chuang et al. 2025, arXiv 2507.22062), frozen: class names in any language; its tokenizer is fetched.
-_base_ = ["../_base_/models/tower.py", "../_base_/datasets/kinetics400.py", "../_base_/pipelines/uniform.py",
+_base_ = ["../_base_/models/tower.py", "../_base_/datasets/kinetics400.py", "../_base_/pipelines/8x224.py",
           "../_base_/schedules/fully_supervised_l14.py", "../_base_/runtime.py"]
 
 model = dict(

@@ -1,5 +1,5 @@
 # SigLIP 2 B/16 (Tschannen et al. 2025, arXiv 2502.14786): its sigmoid loss, which smooths no labels; its tokenizer is fetched.
-_base_ = ["../_base_/models/tower.py", "../_base_/datasets/kinetics400.py", "../_base_/pipelines/uniform.py",
+_base_ = ["../_base_/models/tower.py", "../_base_/datasets/kinetics400.py", "../_base_/pipelines/8x224.py",
           "../_base_/schedules/fully_supervised.py", "../_base_/runtime.py"]
 
 model = dict(

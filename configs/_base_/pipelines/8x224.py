@@ -1,4 +1,4 @@
-# A frame from each of as many equal segments as the model has frames; tested on 4 clips x 3 crops. Data sets take their files from
+# 8 frames, one from each of 8 equal segments, 224 pixels; tested on 4 clips x 3 crops. Data sets take their files from
 # ../datasets, their classes from the model, and their steps from here.
 clip_len, crop_size = 8, 224  # what the pipelines are written for; they follow model.num_frames and the tower's size
 
