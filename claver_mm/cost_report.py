@@ -19,8 +19,9 @@ from mmengine.config import Config
 from mmengine.registry import DefaultScope
 from torch import Tensor, nn
 
-from .costs import VideoSide, activations, build_without_weights, parameters, text_work, video_work
+from .costs import VideoSide, build_without_weights, parameters, text_work, video_work
 from .engine.configs import read_config
+from .memory import activations
 from .protocols.views import LAYOUTS, View, innermost, pipeline_of, read_view, with_frames
 
 KINDS = {"convolutions": "convolutions", "mlps": "MLPs", "maps": "attention, linear maps",

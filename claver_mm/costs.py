@@ -1,4 +1,4 @@
-"""What a model costs, counted on the model itself, without its weights: parameters, multiply-accumulates, activations.
+"""What a model costs, counted on the model itself, without its weights: parameters and multiply-accumulates.
 
 Pure: torch and the pure parts of this package.
 Letters: ``B`` clips, ``T`` frames, ``L`` tokens of a frame, ``S = T * L``, ``D`` width, ``N`` texts, ``n`` tokens of a
@@ -10,20 +10,18 @@ convolutions and matrix products are counted; what works number by number (norms
 """
 from __future__ import annotations
 
-import copy
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import astuple, dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.overrides import TorchFunctionMode
 from torch.utils.flop_counter import FlopCounterMode
 
 from .attention.patterns import check_pattern
-from .language.encoder import allow_short_texts, encode_texts
+from .language.encoder import encode_texts
 from .temporal import KroneckerAttention, KroneckerTransformer
 
 aten = torch.ops.aten
@@ -32,10 +30,9 @@ LINEAR_MAPS = (aten.mm, aten.addmm)
 PARTS = {
     "backbone.": "image tower",
     "neck.": "temporal neck",
-    "cls_head.clip.ln_post.": "ln_post and projection",
-    "cls_head.clip.proj": "ln_post and projection",
     "cls_head.clip.text.": "text tower",
-    "cls_head.clip.logit_scale": "logit scale",
+    "cls_head.clip.logit_": "logit scale",
+    "cls_head.clip.": "pooling and projection",
     "cls_head.": "head",
 }
 """Parts of a recogniser by the beginning of their parameters' names; the first that fits counts."""
@@ -79,7 +76,7 @@ def parameters(model: nn.Module, trainable: bool = False) -> dict[str, int]:
 @dataclass(frozen=True)
 class Work:
     """Multiply-accumulates by kind: ``maps`` are the linear maps around attention, ``products`` its two products of
-    queries with keys and of weights with values."""
+    queries with keys and of weights with values; convolutions within MLPs, as FastViT has them, are MLPs'."""
     convolutions: int = 0
     mlps: int = 0
     maps: int = 0
@@ -88,6 +85,9 @@ class Work:
 
     def __add__(self, more: Work) -> Work:
         return Work(*(a + b for a, b in zip(astuple(self), astuple(more))))
+
+    def __sub__(self, less: Work) -> Work:
+        return Work(*(a - b for a, b in zip(astuple(self), astuple(less))))
 
     @property
     def total(self) -> int:
@@ -130,7 +130,7 @@ def count(model: nn.Module, *args: Tensor, parts: tuple[str, ...] = ("",), every
     hooks = [module.register_forward_hook(note(f"{root}.{name}"), with_kwargs=True)
              for name, module in model.named_modules() if isinstance(module, KroneckerAttention)]
     try:
-        with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        with _frozen_inputs(model), torch.no_grad(), FlopCounterMode(display=False) as counter:
             model(*args)
     except (NotImplementedError, RuntimeError) as error:
         raise ValueError(f"{root} cannot be run on tensors without data, inputs {[tuple(x.shape) for x in args]}, so "
@@ -139,22 +139,56 @@ def count(model: nn.Module, *args: Tensor, parts: tuple[str, ...] = ("",), every
         for hook in hooks:
             hook.remove()
     counts = {name: {op: flops // 2 for op, flops in ops.items()} for name, ops in counter.get_flop_counts().items()}
-    return [_work(counts, masked, f"{root}.{part}".rstrip(".")) for part in parts]
+    kinds = dict(_kinds(model, root))
+    return [_work(counts, masked, kinds, f"{root}.{part}".rstrip(".")) for part in parts]
 
 
-def _work(counts: dict[str, dict], masked: dict[str, int], part: str) -> Work:
-    """Work below one module, by the names of the modules in it, as open_clip and this package choose them."""
+@contextmanager
+def _frozen_inputs(model: nn.Module) -> Iterator[None]:
+    """Without gradients of the parameters that are inputs of modules: the counter follows those of inputs, and fails
+    over a parameter, as the query of attention pooling is."""
+    inputs = [parameter for module in model.modules() if any(True for _ in module.children())
+              and not isinstance(module, nn.MultiheadAttention)  # its own are weights
+              for parameter in module.parameters(recurse=False) if parameter.requires_grad]
+    try:
+        for parameter in inputs:
+            parameter.requires_grad = False
+        yield
+    finally:
+        for parameter in inputs:
+            parameter.requires_grad = True
+
+
+def _kinds(module: nn.Module, name: str) -> Iterator[tuple[str, str]]:
+    """Names of the outermost MLPs and attentions in a module, open_clip's, timm's and this package's."""
+    for own, child in module.named_children():
+        below = f"{name}.{own}"
+        if own == "mlp":
+            yield below, "mlp"
+        elif own == "attn" or type(child).__name__.endswith("Attention"):
+            yield below, "attention"
+        else:
+            yield from _kinds(child, below)
+
+
+def _work(counts: dict[str, dict], masked: dict[str, int], kinds: dict[str, str], part: str) -> Work:
+    """Work below one module, by the kinds of the modules in it."""
     own = counts.get(part, {})
-    below = {name: ops for name, ops in counts.items() if name.startswith(f"{part}.")}
     convolutions = sum(own.get(op, 0) for op in CONVOLUTIONS)
-    mlps = sum(sum(ops.values()) for name, ops in below.items() if name.endswith(".mlp"))
-    maps = products = by_pairs = 0
-    for name, ops in below.items():
-        if name.endswith(".attn") or name in masked:
-            linear = sum(ops.get(op, 0) for op in LINEAR_MAPS)
-            maps += linear
-            products += sum(ops.values()) - linear
-            by_pairs += masked.get(name, sum(ops.values()) - linear)
+    mlps = maps = products = by_pairs = 0
+    for name, kind in kinds.items():
+        ops = counts.get(name, {})
+        if not name.startswith(f"{part}.") or not ops:
+            continue
+        linear, all_of_it = sum(ops.get(op, 0) for op in LINEAR_MAPS), sum(ops.values())
+        convolved = sum(ops.get(op, 0) for op in CONVOLUTIONS)
+        convolutions -= convolved
+        if kind == "mlp":
+            mlps += all_of_it
+        else:
+            maps += linear + convolved
+            products += all_of_it - linear - convolved
+            by_pairs += masked.get(name, all_of_it - linear - convolved)
     return Work(convolutions, mlps, maps, by_pairs, sum(own.values()) - convolutions - mlps - maps - products)
 
 
@@ -185,7 +219,7 @@ def video_work(model: nn.Module, inputs: Tensor, all_tokens: bool = False, every
     with _all_tokens(model, all_tokens):
         image, temporal, whole = count(VideoSide(model), inputs, parts=("model.backbone", "model.neck", ""),
                                        every_pair=every_pair)
-    return {"image tower": image, "temporal neck": temporal, "head": Work(other=whole.total - (image + temporal).total)}
+    return {"image tower": image, "temporal neck": temporal, "head": whole - image - temporal}
 
 
 @contextmanager
@@ -263,65 +297,3 @@ def text_work(tower: Any, text_tokens: Tensor | None, num_draws: int, tokens_at_
         batches.append(tuple(side.batches))
     return TextWork(one, sum(steps) // len(steps), C * K * one.total, evaluation, C * M * one.total,
                     max(batches, key=lambda shapes: sum(N * n for N, n in shapes)))
-
-
-def kept_bytes(model: nn.Module, *inputs: Tensor) -> int:
-    """Bytes that autograd keeps for the backward pass of ``model(*inputs)``, its parameters and buffers not counted.
-
-    To be called under ``FakeTensorMode`` for the CPU, on fake tensors: the operators are those of a CPU, whose fused
-    attention keeps what a GPU's keeps. A checkpointed module keeps its inputs alone.
-    """
-    own = {tensor.untyped_storage()._cdata for tensor in (*model.parameters(), *model.buffers())}
-    kept: dict[int, torch.UntypedStorage] = {}  # the storages themselves, lest a number be used again
-
-    def keep(x: Tensor) -> Tensor:
-        storage = x.untyped_storage()
-        if storage._cdata not in own:
-            kept[storage._cdata] = storage
-        return x
-
-    with torch.enable_grad(), torch.autograd.graph.saved_tensors_hooks(keep, lambda x: x):
-        model(*inputs)
-    return sum(storage.nbytes() for storage in kept.values())
-
-
-@dataclass(frozen=True)
-class Activations:
-    """Bytes kept between forward and backward pass by video side and text side, and what a checkpointed part computes
-    again at a time, at most."""
-    video: int
-    text: int
-    recomputed: int
-
-    @property
-    def total(self) -> int:
-        """What must fit in memory beside weights, gradients and optimiser."""
-        return self.video + self.text + self.recomputed
-
-
-def activations(model: nn.Module, shape: tuple[int, ...], text_batches: Sequence[tuple[int, int]] = (),
-                text_checkpointing: bool = False) -> Activations:
-    """Activations of a training step, in float32 unless under ``torch.autocast("cpu", ...)``.
-
-    Args:
-        model: A recogniser on the meta device.
-        shape: That of its inputs.
-        text_batches: Shapes ``(N, n)`` of the batches of texts.
-        text_checkpointing: Whether the text tower computes each batch again in the backward pass.
-    """
-    model = copy.deepcopy(model)
-    with FakeTensorMode(allow_non_fake_inputs=True):
-        model.to_empty(device="cpu").train()
-        video, recomputed = kept_bytes(VideoSide(model), torch.empty(shape)), 0
-        trunk: Any = getattr(getattr(model.backbone, "visual", None), "transformer", None)
-        if getattr(trunk, "grad_checkpointing", False):
-            trunk.grad_checkpointing = False
-            recomputed = (kept_bytes(VideoSide(model), torch.empty(shape)) - video) // len(trunk.resblocks)
-        batches = []
-        if text_batches:
-            head: Any = model.cls_head
-            allow_short_texts(head.clip.text)
-            batches = [kept_bytes(head.clip.text, torch.zeros(size, dtype=torch.long)) for size in text_batches]
-    if text_checkpointing:
-        return Activations(video, sum(8 * N * n for N, n in text_batches), max(recomputed, *batches, 0))
-    return Activations(video, sum(batches), recomputed)

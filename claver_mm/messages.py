@@ -5,6 +5,7 @@ Pure: imports the standard library alone.
 from __future__ import annotations
 
 import reprlib
+import unicodedata
 from collections.abc import Iterable
 
 MOST = 200
@@ -18,9 +19,18 @@ def shown(text: object, most: int = MOST) -> str:
     marks of direction) is written as an escape; of a longer text the number of characters left out is told.
     """
     text = str(text)
-    line = "".join(char if char.isprintable() else char.encode("unicode_escape").decode()
-                   for char in text[:most].replace("\n", " "))
+    line = "".join(char if char.isprintable() or joins(text, at) else char.encode("unicode_escape").decode()
+                   for at, char in enumerate(text[:most].replace("\n", " ")))
     return line + (f"... ({len(text) - most} characters more)" if len(text) > most else "")
+
+
+def joins(text: str, at: int) -> bool:
+    """Whether the character there is a joiner or non-joiner that belongs to its word: between Arabic letters or behind
+    a virama, as Persian, Hindi or Sinhala are spelled (Unicode Annex 31, section 2.3)."""
+    if not at or text[at] not in "\u200c\u200d":
+        return False
+    arabic = [unicodedata.bidirectional(char) in ("AL", "NSM") for char in (text[at - 1], *text[at + 1:at + 2])]
+    return unicodedata.combining(text[at - 1]) == 9 or arabic == [True, True]
 
 
 def quoted(value: object, most: int = MOST) -> str:

@@ -14,6 +14,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from threading import Lock
 
@@ -101,7 +102,7 @@ class CLAVER(nn.Module):
         if neck is not None and not isinstance(temporal, KroneckerTransformer):
             raise ValueError(f"no CLAVER in this {type(model).__name__}: it needs a TemporalNeck or no neck, got "
                              f"{type(neck).__name__}")
-        claver = cls(backbone.visual, temporal, head.clip, head.arch, backbone.preprocessing,
+        claver = cls(backbone.visual, temporal, head.clip, head.arch, _preprocessing_in(model),
                      getattr(neck, "project", None), head.pool, head.score)
         claver.encoding = head.encoding
         object.__setattr__(claver, "_head", head)
@@ -206,6 +207,16 @@ class CLAVER(nn.Module):
         return self.clip.device
 
 
+def _preprocessing_in(model: nn.Module) -> Preprocessing:
+    """Of a recogniser of the host: that of its tower's weights, unless its data preprocessor was told otherwise."""
+    found, given = model.backbone.preprocessing, getattr(model, "data_preprocessor", None)
+    for name in ("mean", "std"):
+        values = getattr(given, name, None)
+        if isinstance(values, Tensor) and values.numel() == 3:
+            found = replace(found, **{name: tuple((values.flatten() / 255).tolist())})
+    return found
+
+
 class EvaluationMode:
     """A context in which a model is in evaluation mode, whichever mode it was left in; threads share it."""
 
@@ -275,10 +286,10 @@ def create_model(arch: Arch = "B/16", pretrained: str | Path | None = None, patt
         width = D if embed_dims is None else embed_dims
         project = projections(D, width)
         heads = vision_heads(arch) if width == D else max(width // 64, 1)
+        image_depth = vision_depth(arch) if isinstance(depth, float) else None
         temporal = KroneckerTransformer(
-            width, heads, number_of_blocks(depth, vision_depth(arch)), num_frames, pattern,
-            act_layer=activation(arch), class_tokens_only=class_tokens_suffice(clip.tower, pool),
-            zero_init_residual=zero_init_residual)
+            width, heads, number_of_blocks(depth, image_depth), num_frames, pattern, act_layer=activation(arch),
+            class_tokens_only=class_tokens_suffice(clip.tower, pool), zero_init_residual=zero_init_residual)
     prepared = preprocessing_of(arch, pretrained, preprocessing, image_size)
     model = CLAVER(trunk, temporal, clip, arch, prepared, project, pool, score).eval()
     if pretrained is not None:

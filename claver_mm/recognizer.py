@@ -1,14 +1,12 @@
-"""Any video, any labels: a trained config as one object.
+"""Any video, any labels: a tower as it was trained by others, or a trained config, as one object.
 
     from claver_mm import Recognizer
-    recognizer = Recognizer("claver_b16_k400", "epoch_60.pth")
+    recognizer = Recognizer.from_pretrained("open_clip:PE-Core-L-14-336/meta")
     print(recognizer.recognize("video.mp4", ["juggling", "diving", "reading a book"])[0])
 """
 from __future__ import annotations
 
 import copy
-import logging
-import warnings
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -18,28 +16,28 @@ import torch
 from mmaction.registry import MODELS
 from mmengine.config import Config
 from mmengine.dataset import Compose, pseudo_collate
-from mmengine.logging import MMLogger
 from mmengine.registry import DefaultScope
 from torch import Tensor, nn
 from tqdm import tqdm
 
 from .catalog import find_config
-from .engine.configs import completed
+from .engine.configs import completed, read_config
+from .engine.trained import check_trained, init_quietly
 from .explain.explanation import Explanation, words_of
 from .explain.relevance import relevance
 from .inputs import Video, as_input, as_videos, opened
 from .language.prompts import ACTION_TEMPLATES
+from .language.shipped import with_shipped_prompts
 from .language.texts import Labels, Texts, listed
 from .messages import quoted
 from .model import CLAVER, EvaluationMode, class_scores
 from .models.contrastive_head import ContrastiveTextHead
+from .protocols.views import read_view
+from .towers.architectures import shown_arch
+from .towers.pretrained import tower_settings
 from .weights import load_strict, read_state_dict
 
 VIEWS = ("one", "config")
-
-
-class UntrainedWarning(UserWarning):
-    """A model has random weights, so that what it says means nothing."""
 
 
 class Recognition(NamedTuple):
@@ -71,7 +69,8 @@ class Recognizer:
         untrained: Ask for a model of random weights by name, in whole or in part.
 
     Warns:
-        UntrainedWarning: No checkpoint for a config that names no weights at all, such as a small model from scratch.
+        claver_mm.engine.trained.UntrainedWarning: No checkpoint for a config that names no weights at all, such as a
+            small model from scratch.
 
     Raises:
         FileNotFoundError: A file does not exist.
@@ -98,14 +97,55 @@ class Recognizer:
             raise ValueError(f"labels need a ContrastiveTextHead, the config has a {type(self.head).__name__}; use "
                              "mmaction.apis.inference_recognizer for a fixed list of classes")
         if checkpoint is None:
-            _check_trained(self.model, untrained)
-            _init_quietly(self.model)
+            if not untrained:
+                check_trained(self.model)
+            init_quietly(self.model)
         else:
             load_strict(self.model, read_state_dict(checkpoint), str(checkpoint))
         self.model.to(device or ("cuda" if torch.cuda.is_available() else "cpu")).eval()
         self.claver = CLAVER.of(self.model)
         self._own = self.head.texts
         self._asked = EvaluationMode(self.claver)
+        self._prompts_of_known_labels = False
+
+    @classmethod
+    def from_pretrained(cls, reference: str, num_frames: int = 8, *, weights: str | Path | None = None,
+                        cache_dir: str | Path | None = None,
+                        device: str | torch.device | None = None) -> Recognizer:
+        """A tower as it was trained on images: zero-shot, by the mean over frames of their embeddings.
+
+        Nothing of it is trained on videos, and it does not see in which order frames come (``print`` says so). Labels
+        that a shipped prompt bank knows, all of them, are ranked by its texts too, others by templates alone.
+
+        Args:
+            reference: ``open_clip:ARCHITECTURE/TAG``, ``hf-hub:ORGANISATION/NAME`` or ``local-dir:FOLDER``;
+                ``claver ls --towers`` lists the first.
+            num_frames: Frames of a video, one from each of as many equal segments.
+            weights: A file with the weights, where they shall not be downloaded.
+            cache_dir: Where downloaded weights lie, and are put.
+            device: ``cuda`` where there is one, else ``cpu``, when None.
+
+        Raises:
+            FileNotFoundError: No such file of weights.
+            ValueError: An unknown tower or tag, or a tokenizer that cannot be had.
+            RuntimeError: The weights could not be downloaded.
+            claver_mm.weights.WeightsDoNotFit: The weights are not of this tower.
+        """
+        settings = {f"model.{key}": value for key, value in tower_settings(reference, weights, cache_dir).items()}
+        config = read_config("zero_shot/tower", {**settings, "model.num_frames": num_frames, "model.classes": None})
+        recognizer = cls(config, device=device)
+        recognizer.claver.tokenize(["a tokenizer that cannot be had is said now"])
+        recognizer._prompts_of_known_labels = True
+        return recognizer
+
+    def __str__(self) -> str:
+        claver, view = self.claver, read_view(self.config.test_dataloader.dataset.pipeline)
+        height, width = claver.preprocessing.size
+        tower = f"{shown_arch(claver.arch)} ({self.model.backbone.pretrained or 'from scratch'})"
+        what = (f"mean over {view.frames} frames of {width}x{height} pixels; the order of frames is not seen"
+                if claver.temporal is None else
+                f"{claver.temporal.pattern} over {view.frames} frames of {width}x{height} pixels")
+        return f"{tower}: {what}; {view.clips} clips x {view.crops} crops"
 
     def recognize(self, video: Video, labels: Labels | Texts | None = None, *, extra: Sequence[str] = (),
                   templates: Sequence[str] | None = ACTION_TEMPLATES, top: int | None = None, batch_size: int = 1,
@@ -179,6 +219,8 @@ class Recognizer:
         Args and errors are those of ``recognize``. Streams take it: ``VideoStream(recognizer.claver, texts=...)``.
         """
         labels = self._own if labels is None else labels
+        if self._prompts_of_known_labels and templates is not None:
+            labels = with_shipped_prompts(labels)
         return self.claver.texts(labels, extra=extra, templates=templates)
 
     def explain(self, video: Video, text: str | None = None, labels: Labels | Texts | None = None, *,
@@ -200,8 +242,8 @@ class Recognizer:
 
         Raises:
             FileNotFoundError, claver_mm.datasets.UnreadableVideo: As in ``recognize``.
-            ValueError: As in ``recognize``; several videos; a text without words, or against itself; or towers whose
-                attention cannot be read.
+            ValueError: As in ``recognize``; several videos; a text without words, or against itself; or a model with
+                neither a temporal transformer nor an image tower whose attention can be read.
         """
         if as_videos(video)[1]:
             raise ValueError("one video at a time is explained, got a list of them")
@@ -222,11 +264,13 @@ class Recognizer:
         view, tokens = self.view(video), self.claver.tokenize([text, *against])
         with self._asked:
             found = relevance(self.claver, view.clip, tokens[:1], tokens[1:] if against else None)
+        maps = {name: getattr(found, name) for name in ("spatial", "temporal", "combined")}
         return Explanation(
-            text=text, label=label, words=words_of(tokens[0], found.text[0], self.claver.arch), against=tuple(against),
+            text=text, label=label, against=tuple(against),
+            words=None if found.text is None else words_of(tokens[0], found.text[0], self.claver.arch),
             ranked=ranked, similarity=found.similarity.item(), frames=view.frames,
             frame_numbers=view.frame_numbers, frame_relevance=found.frames[0].cpu().numpy(),
-            **{name: getattr(found, name)[0].cpu().numpy() for name in ("spatial", "temporal", "combined")})
+            **{name: None if x is None else x[0].cpu().numpy() for name, x in maps.items()})
 
     def view(self, video: Video) -> View:
         """One video as the validation pipeline shows it to the model.
@@ -281,36 +325,3 @@ def _check_positive(**numbers: int | None) -> None:
     for name, value in numbers.items():
         if value is not None and value < 1:
             raise ValueError(f"{name} must be at least 1, got {value}")
-
-
-def _check_trained(model: nn.Module, untrained: bool) -> None:
-    """Refuse, or warn of, weights that stay random without a checkpoint."""
-    parts = {"image tower": model.backbone, "temporal transformer": getattr(model, "neck", None),
-             "text tower": model.cls_head}
-    parts = {name: part for name, part in parts.items() if part is not None}
-    random = [name for name, part in parts.items()
-              if not getattr(part, "pretrained", None) and not (_loads(part) or _loads(model))]
-    if untrained or not random:
-        return
-    if len(random) < len(parts):
-        raise ValueError(f"no checkpoint: the {' and the '.join(random)} of this config would be random, and its "
-                         "scores would mean nothing; give the weights of a training, or ask for untrained=True")
-    warnings.warn("no checkpoint: all weights of this config are random, its scores mean nothing", UntrainedWarning,
-                  stacklevel=3)
-
-
-def _loads(part: nn.Module) -> bool:
-    """Whether the host loads weights for a part."""
-    wanted = getattr(part, "init_cfg", None) or []
-    return any(entry.get("type") == "Pretrained" for entry in ([wanted] if isinstance(wanted, dict) else wanted))
-
-
-def _init_quietly(model: nn.Module) -> None:
-    """``init_weights`` without the host's line for every single parameter."""
-    logger = MMLogger.get_current_instance()
-    level = logger.level
-    logger.setLevel(logging.WARNING)
-    try:
-        model.init_weights()
-    finally:
-        logger.setLevel(level)

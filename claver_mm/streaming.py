@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections import deque
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -181,13 +182,19 @@ class VideoStream:
 
     @torch.inference_mode(False)
     @torch.no_grad()
-    def push(self, frame: Tensor) -> StreamOutput:
-        """Add a normalised frame ``(B, 3, h, w)``.
+    def push(self, frame: Tensor | np.ndarray) -> StreamOutput:
+        """Add a frame.
+
+        Args:
+            frame: Normalised, ``(B, 3, h, w)``; or as a camera gives it, RGB ``(h, w, 3)`` in uint8 and of any size,
+                which is prepared for the tower here (``CLAVER.prepare``).
 
         Raises:
             ValueError: A frame of another size, other weights than at the clip's beginning, or one frame too many under
                 ``beyond='error'``; the stream stays as it was.
         """
+        if isinstance(frame, np.ndarray):
+            frame = self.model.prepare([frame])[:, :, 0]
         if frame.ndim != 4:
             raise ValueError(f"expected one frame (B, 3, h, w), got shape {tuple(frame.shape)}")
         model, weights = self.model, versions(self.model.visual.parameters())

@@ -10,7 +10,6 @@ from claver_mm.clip import (
     CLIPHead,
     activation,
     build_image_trunk,
-    count_tokens,
     image_tokens,
     model_config,
     resize_positions,
@@ -89,11 +88,6 @@ def test_the_callers_config_is_not_changed():
     assert before == TINY
 
 
-def test_strings_need_the_vocabulary_of_the_tokenizer():
-    with pytest.raises(ValueError, match="knows 100 tokens.*give token ids"):
-        tokenize(["a"], dict(TINY, text_cfg=dict(TINY["text_cfg"], vocab_size=100)))
-
-
 ARCH = dict(TINY, vision_cfg=dict(TINY["vision_cfg"], layers=1))
 
 
@@ -136,56 +130,3 @@ def test_a_grid_that_nobody_noted_is_told_of_or_refused():
         high.load_state_dict(bare)
     with pytest.raises(ValueError, match="has 32 positions, which are no square grid and not the model's 8x8"):
         build_image_trunk(ARCH, 64).load_state_dict(bare)
-
-
-@pytest.fixture(scope="module")
-def tokenizer_folder(tmp_path_factory) -> str:
-    """A tokenizer of the Hugging Face kind as files: words, end mark 1, padding 0."""
-    transformers = pytest.importorskip("transformers")
-    from tokenizers import Tokenizer, models, pre_tokenizers, processors
-    words = {word: index for index, word in enumerate(["<pad>", "<end>", "<unknown>", "a", "cat", "dog", "runs"])}
-    tokenizer = Tokenizer(models.WordLevel(words, "<unknown>"))
-    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
-    tokenizer.post_processor = processors.TemplateProcessing(single="$A <end>", special_tokens=[("<end>", 1)])
-    folder = tmp_path_factory.mktemp("tokenizer")
-    transformers.PreTrainedTokenizerFast(tokenizer_object=tokenizer, pad_token="<pad>", eos_token="<end>",
-                                         unk_token="<unknown>").save_pretrained(folder)
-    return str(folder)
-
-
-def with_text(**text) -> dict:
-    return dict(TINY, text_cfg=dict(TINY["text_cfg"], **text))
-
-
-def test_a_config_gets_the_tokenizer_that_it_names(tokenizer_folder):
-    """CLIP's own was taken: its end mark is not the tower's, and all texts had one embedding."""
-    arch = with_text(hf_tokenizer_name=tokenizer_folder, vocab_size=7, context_length=5, pool_type="eos", eos_id=1,
-                     tokenizer_kwargs=dict(clean="canonicalize"))
-    tokens = tokenize(["A cat!", "a dog runs"], arch)
-    assert tokens.tolist() == [[3, 4, 1, 0, 0], [3, 5, 6, 1, 0]]
-    features = CLIPHead(arch).text_features(tokens)
-    assert not torch.allclose(features[0], features[1])
-    assert (count_tokens("a cat", arch), count_tokens("a cat")) == (3, 4)
-    with pytest.warns(UserWarning, match="7 tokens is cut to the context of 5: 'a cat a dog a cat', and 1 more"):
-        tokenize(["a cat", "a cat a dog a cat", "a a a a a a a"], arch)
-
-
-@pytest.mark.parametrize("text, says", [
-    (dict(vocab_size=6, pool_type="eos", eos_id=1), "knows 6 tokens, the tokenizer .* gives 6"),
-    (dict(vocab_size=7, pool_type="eos", eos_id=2), "reads a text at its mark 2 .*gives 'a cat runs' no such end"),
-    (dict(vocab_size=7), "reads a text at its highest token, which is not the end mark 1"),
-])
-def test_a_tokenizer_that_is_not_the_towers_is_refused(tokenizer_folder, text, says):
-    with pytest.raises(ValueError, match=says):
-        tokenize(["a cat runs"], with_text(hf_tokenizer_name=tokenizer_folder, **text))
-
-
-def test_clips_tokenizer_is_refused_for_a_tower_with_another_end_mark():
-    with pytest.raises(ValueError, match="its mark 2 .eos_id., but the tokenizer .CLIP's own"):
-        tokenize(["a cat"], with_text(pool_type="eos", eos_id=2))
-
-
-def test_a_tokenizer_that_cannot_be_had_is_named(tmp_path):
-    with pytest.raises(ValueError, match="tokenizer of '.*empty' cannot be had .*save_pretrained"):
-        (tmp_path / "empty").mkdir()
-        tokenize(["a"], with_text(hf_tokenizer_name=str(tmp_path / "empty")))

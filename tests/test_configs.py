@@ -3,19 +3,23 @@ import math
 import warnings
 from pathlib import Path
 
+import open_clip
 import pytest
 import torch
 from mmaction.apis import inference_recognizer, init_recognizer
 from mmaction.registry import MODELS
 from mmengine.config import Config
+from torch.nn.functional import normalize
 from toy import ROOT, TINY, scalars, toy_config
 
 from claver_mm.engine.configs import read_config
 from claver_mm.engine.launch import build_runner
-from claver_mm.settings.keys import unscoped
+from claver_mm.settings.keys import plain, unscoped
+from claver_mm.weights import head_weights, image_trunk_weights, load_strict
 
 LEAVES = sorted(str(path.relative_to(ROOT / "configs").with_suffix("")) for path in (ROOT / "configs").rglob("*.py")
                 if "_base_" not in path.parts)
+TOWERS = [name for name in LEAVES if name.startswith("towers/")]
 CLAVER = [name for name in LEAVES if name.startswith("claver_") and "motion" not in name]
 BY_DATA_SET = {"k400": 400, "k600": 600, "ucf101": 101, "hmdb51": 51}
 
@@ -69,6 +73,39 @@ def assert_every_trainable_parameter_is_in_one_group(runner):
         if parameter.requires_grad and "motion" not in runner.cfg.filename:
             rate = base * (10 if name.startswith("neck.") else 1)
             assert initial[group_of[id(parameter)]] == pytest.approx(rate), name
+
+
+@pytest.mark.parametrize("name", TOWERS)
+def test_a_tower_starts_from_its_own_zero_shot_scores(name, motion_videos, tmp_path):
+    """Those of open_clip's whole model: unit frames, averaged; softmax over classes; mean over texts, then views."""
+    cfg = toy_config(name, motion_videos, tmp_path, **{"test_dataloader.dataset.indices": 2})
+    runner = build_runner(cfg)
+    ours, theirs = runner.model.eval(), open_clip.CustomTextCLIP(**plain(cfg.model.backbone.arch)).eval()
+    load_strict(ours.backbone.visual, image_trunk_weights(theirs.state_dict()), "whole")
+    load_strict(ours.cls_head.clip, head_weights(theirs.state_dict()), "whole")
+    texts = ours.cls_head.text_tokens
+    with torch.no_grad():
+        texts = normalize(theirs.encode_text(texts.flatten(0, 1)), dim=-1).unflatten(0, texts.shape[:2])
+        for data in runner.test_dataloader:
+            clips = ours.data_preprocessor(data, False)["inputs"]
+            found = torch.stack([sample.pred_score for sample in ours.test_step(data)])
+            frames = normalize(theirs.encode_image(clips.flatten(0, 1).transpose(1, 2).flatten(0, 1)), dim=-1)
+            videos = frames.unflatten(0, (*clips.shape[:2], -1)).mean(2)
+            logits = theirs.logit_scale.exp() * torch.einsum("bve,cme->bvmc", videos, texts)
+            if theirs.logit_bias is not None:
+                logits = logits + theirs.logit_bias
+            assert torch.allclose(found, logits.softmax(-1).mean((1, 2)), atol=1e-5)
+            assert found.std() > 1e-4
+
+
+@pytest.mark.parametrize("name", TOWERS)
+def test_a_tower_is_named_with_weights_that_open_clip_has_and_their_activation(name):
+    model = read_config(ROOT / "configs" / f"{name}.py").model
+    tag = open_clip.get_pretrained_cfg(model.backbone.arch, model.backbone.pretrained)
+    assert tag and tag.get("quick_gelu", False) == open_clip.get_model_config(model.backbone.arch).get("quick_gelu",
+                                                                                                     False)
+    assert model.neck.zero_init_residual and model.neck.num_frames == 8
+    assert model.cls_head.label_smooth_eps == (0.0 if "siglip" in name else 0.1)
 
 
 @pytest.mark.parametrize("name", CLAVER)

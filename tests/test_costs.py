@@ -6,6 +6,7 @@ import torch
 from claver_mm_cli import MISTAKE, main
 from mmaction.registry import MODELS
 from mmengine.config import Config
+from small import TOWERS
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 from toy import ROOT, TINY
@@ -13,20 +14,19 @@ from toy import ROOT, TINY
 from claver_mm import cost_report
 from claver_mm.attention import kronecker_attention, may_see
 from claver_mm.costs import (
-    Activations,
     TextWork,
     VideoSide,
     Work,
-    activations,
     allowed_pairs,
     build_without_weights,
     count,
-    kept_bytes,
     parameters,
     text_work,
     video_work,
 )
+from claver_mm.memory import Activations, activations, kept_bytes
 from claver_mm.temporal import KroneckerAttention, KroneckerTransformer
+from claver_mm.towers.architectures import tower_of
 
 PATTERNS = ["kmt", "kmct", "joint", "spatial", "pipeline", "class_token"]
 SIZES = {"B/32": (768, 12, 32, 224, 512), "B/16": (768, 12, 16, 224, 512),  # width, depth, patch, side, width of texts
@@ -102,6 +102,41 @@ def test_work_is_what_formulas_say(arch, sizes, T, pattern):
     assert executed["image tower"] == image
 
 
+@pytest.mark.parametrize("kind", TOWERS)
+def test_any_tower_is_counted_by_part_and_kind(kind):
+    """Positions' MLP within attention, and convolutions within MLPs, were counted twice."""
+    tower = tower_of(TOWERS[kind])
+    model = build_without_weights(lambda: MODELS.build(dict(
+        type="CLAVERRecognizer", arch=TOWERS[kind], num_frames=3, neck=dict(depth=1), cls_head=dict(num_classes=2))))
+    counts, D, L, T = parameters(model), tower.width, tower.num_prefix + tower.grid[0] * tower.grid[1], 3
+    assert set(counts) <= {"image tower", "temporal neck", "pooling and projection", "text tower", "logit scale"}
+    assert sum(counts.values()) == sum(parameter.numel() for parameter in model.parameters())
+    found = video_work(model, torch.empty(1, 1, 3, T, *tower.image_size, device="meta"))
+    assert all(number >= 0 for work in found.values() for number in (
+        work.convolutions, work.mlps, work.maps, work.products, work.other))
+    if tower.depth is not None:
+        image = found["image tower"]
+        of_positions = dict(relpos=0).get(kind, image.maps)  # those of positions are maps as well
+        assert (image.mlps, image.products, image.other) == (3 * 8 * T * L * D * D, 3 * 2 * T * L * L * D, 0)
+        assert of_positions in (0, 3 * 4 * T * L * D * D)
+    if kind in ("siglip", "pe"):  # keys and values of all tokens, one query, the MLP and projection of one token
+        E, projected = TOWERS[kind]["embed_dim"], kind == "pe"
+        expected = T * (2 * L * D * D + 2 * D * D + 2 * L * D + 8 * D * D + projected * D * E)
+        assert found["head"].total == expected
+
+
+@pytest.mark.parametrize("kind", ["siglip", "pe"])
+def test_a_checkpointed_tower_of_timm_keeps_the_inputs_of_its_blocks(kind):
+    def build(again):
+        model = build_without_weights(lambda: MODELS.build(dict(
+            type="CLAVERRecognizer", arch=TOWERS[kind], num_frames=4, backbone=dict(grad_checkpointing=again),
+            cls_head=dict(num_classes=2))))
+        return activations(model, TOY_SHAPE)
+    plain, kept = build(False), build(True)
+    assert plain.recomputed == 0 < kept.recomputed and kept.video < plain.video
+    assert abs(plain.video - kept.video - 3 * kept.recomputed) < 3
+
+
 @pytest.mark.parametrize("pattern", PATTERNS)
 @pytest.mark.parametrize("T, L", [(1, 4), (3, 5), (4, 1)])
 def test_allowed_pairs_are_those_of_the_mask(pattern, T, L):
@@ -129,7 +164,7 @@ def test_parameters_but_for_the_neck_are_those_of_clip(arch, published):
     counts = parameters(without_weights(arch, 8))
     neck = counts.pop("temporal neck")
     assert sum(counts.values()) == published
-    assert set(counts) == {"image tower", "ln_post and projection", "text tower", "logit scale"}
+    assert set(counts) == {"image tower", "pooling and projection", "text tower", "logit scale"}
     assert neck == 8 * D + depth // 3 * (12 * D * D + 13 * D)
 
 

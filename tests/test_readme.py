@@ -2,6 +2,7 @@
 import re
 
 import torch
+from local_tower import write_tower
 from mmaction.registry import MODELS
 from test_weights import PublishedCLAVER
 from toy import ROOT, TINY, toy_config
@@ -23,6 +24,16 @@ def test_the_library_example_runs(motion_videos, tmp_path, monkeypatch):
     assert names["feats"].shape == (1, 8, 1, 64)
     assert names["frame_features"].shape == (1, 8, 32)
     assert names["logits"].shape == (1, 1, 2)
+
+
+def test_the_first_lines_recognise_a_video_without_training(motion_videos, tmp_path, monkeypatch, capsys):
+    """With a small tower in a folder in the place of the one that would be downloaded."""
+    code = re.search(r"```python\n(.*?)```", README, re.S)[1]
+    write_tower(tmp_path)
+    video = motion_videos / (motion_videos / "val.txt").read_text().split()[0]
+    monkeypatch.chdir(tmp_path)
+    exec(code.replace("open_clip:PE-Core-L-14-336/meta", f"local-dir:{tmp_path}").replace("video.mp4", str(video)), {})
+    assert "Recognition(label=" in capsys.readouterr().out
 
 
 def test_the_three_lines_recognise_a_video(motion_videos, tmp_path, monkeypatch, capsys):

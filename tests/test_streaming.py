@@ -1,4 +1,5 @@
 """Frame by frame gives what the whole clip gives, for the whole recogniser."""
+import numpy as np
 import pytest
 import torch
 from mmaction.registry import MODELS
@@ -195,3 +196,15 @@ def test_a_stream_begun_in_inference_mode_goes_on_outside_and_its_texts_can_be_t
     video = torch.randn(2, 32, requires_grad=True)
     model.cls_head.logits(video, kept).sum().backward()
     assert video.grad is not None
+
+
+def test_a_frame_of_a_camera_is_prepared_as_the_model_was_trained():
+    model = recogniser()
+    model.data_preprocessor = MODELS.build(dict(type="ActionDataPreprocessor", mean=[66] * 3, std=[240] * 3,
+                                                format_shape="NCTHW"))
+    picture = np.random.default_rng(0).integers(0, 256, (32, 32, 3), dtype=np.uint8)
+    normalised = (torch.from_numpy(picture).permute(2, 0, 1).unsqueeze(0).float() - 66) / 240
+    found, wanted = VideoStream(model).push(picture), VideoStream(model).push(normalised)
+    assert torch.allclose(found.video_features, wanted.video_features, atol=1e-6)
+    with pytest.raises(ValueError, match=r"frames must be uint8 RGB \(T, h, w, 3\), got float32"):
+        VideoStream(model).push(picture.astype(np.float32))

@@ -5,9 +5,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 from mmengine.config import Config
+from small import small_tower
 
 from claver_mm.engine.configs import read_config
 from claver_mm.language import KINDS
+from claver_mm.towers.architectures import tower_of
 
 ROOT = Path(__file__).resolve().parents[1]
 TINY = dict(
@@ -16,16 +18,22 @@ TINY = dict(
     text_cfg=dict(context_length=24, width=32, heads=2, layers=2))
 """A CLIP of a few thousand weights beside its vocabulary."""
 
-SIZES = {size: 32 for size in (224, 256, 336, 384)}
+SIZES = (224, 256, 293, 336, 384)
+"""Sides of the shipped configs' frames."""
 
 
-def toy_config(name: str, videos: Path, work_dir: Path, **changes) -> Config:
-    """Config ``configs/<name>.py``, whole, on the motion videos, one epoch, in ``work_dir``."""
+def toy_config(name: str, videos: Path, work_dir: Path, arch: dict | None = None, **changes) -> Config:
+    """Config ``configs/<name>.py``, whole, on the motion videos, one epoch, in ``work_dir``; with a small tower of the
+    same kind, or of ``arch``."""
     epochs = changes.pop("train_cfg.max_epochs", 1)
     cfg = read_config(ROOT / "configs" / f"{name}.py", {"train_cfg.max_epochs": epochs})
-    for part in ("backbone", "neck", "cls_head"):
-        if cfg.model.get(part) and "arch" in cfg.model[part] and "CLIP" in cfg.model.backbone.type:
-            cfg.model[part].arch = TINY
+    side = 32
+    if "CLIP" in cfg.model.backbone.type:
+        arch = arch or small_tower(cfg.model.backbone.arch)
+        side = tower_of(arch).image_size[0]
+        for part in ("backbone", "neck", "cls_head"):
+            if cfg.model.get(part) and "arch" in cfg.model[part]:
+                cfg.model[part].arch = arch
     cfg.model.backbone.pop("init_cfg", None)
     for part in (cfg.model.backbone, cfg.model.cls_head):
         if "pretrained" in part:
@@ -43,8 +51,8 @@ def toy_config(name: str, videos: Path, work_dir: Path, **changes) -> Config:
         loader.dataset.update(ann_file=str(videos / f"{lines}.txt"), data_prefix=dict(video=str(videos)))
         if "classes" in loader.dataset:
             loader.dataset.classes = str(videos / "classes.txt")
-        for step in loader.dataset.pipeline:
-            _shrink(step, SIZES)
+        for step in (*loader.dataset.pipeline, *(cfg.get(f"{split}_pipeline") or ())):
+            _shrink(step, dict.fromkeys(SIZES, side))
     cfg.train_cfg.val_begin = cfg.train_cfg.val_interval = 1
     if cfg.param_scheduler[0].get("convert_to_iter_based"):  # epochs of few iterations warm up alike in all runs
         cfg.param_scheduler = [dict(type="LinearLR", start_factor=0.01, by_epoch=False, begin=0, end=10)]

@@ -14,6 +14,7 @@ from mmaction.registry import TRANSFORMS
 from mmcv.transforms import BaseTransform
 from mmengine.logging import print_log
 
+from ..towers.preprocessing import Preprocessing
 from ..video.decode import DECODERS, MAX_PIXELS, VideoReader, check_decoders
 from ..video.shards import locate_video
 
@@ -141,6 +142,31 @@ def _apply(matrix: np.ndarray, img: np.ndarray) -> np.ndarray:
     # in float32: the products that OpenCV takes in uint8 are off by one in 6 % of the values
     colours = cv2.transform(img.astype(np.float32), matrix.astype(np.float32))
     return np.clip(colours, 0, 255, out=colours).astype(np.uint8)
+
+
+@TRANSFORMS.register_module()
+class PrepareFrames(BaseTransform):
+    """Resizes and crops frames as the weights of the image tower were trained, by open_clip's own steps.
+
+    In a config ``dict(type="PrepareFrames")`` is enough: the rest follows the tower.
+
+    Required and modified keys: ``imgs``, RGB frames ``(h, w, 3)``, uint8; ``img_shape``.
+
+    Args:
+        size: Side of the frames, or ``(width, height)`` as in steps of the host.
+        interpolation, resize_mode: See ``claver_mm.towers.preprocessing.Preprocessing``.
+    """
+
+    def __init__(self, size: int | tuple[int, int], interpolation: str = "bicubic",
+                 resize_mode: str = "shortest") -> None:
+        width, height = (size, size) if isinstance(size, int) else size
+        self.preprocessing = Preprocessing((height, width), (0., 0., 0.), (1., 1., 1.), interpolation, resize_mode)
+
+    def transform(self, results: dict) -> dict:
+        """See class."""
+        results["imgs"] = [self.preprocessing.resized(img) for img in results["imgs"]]
+        results["img_shape"] = self.preprocessing.size
+        return results
 
 
 @TRANSFORMS.register_module()

@@ -23,7 +23,7 @@ from mmengine.runner import EpochBasedTrainLoop
 from tqdm import tqdm
 
 from ..noise import HOST_LOG_LINES
-from ..settings.keys import kind_of
+from ..protocols.views import kind_of
 from .record import datasets_of, describe_classes, test_views
 
 FOR_A_PERSON = dict(for_a_person=True)

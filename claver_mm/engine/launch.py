@@ -90,13 +90,13 @@ def for_training(cfg: Config, *, resume: str | None = None, amp: bool = False, v
     return cfg
 
 
-def for_test(cfg: Config, checkpoint: str, *, dump: str | None = None, show_dir: str | None = None,
+def for_test(cfg: Config, checkpoint: str | None, *, dump: str | None = None, show_dir: str | None = None,
              interval: int = 1) -> Config:
     """The config of a test; ``cfg`` stays as it is.
 
     Args:
         cfg: See ``run_config``.
-        checkpoint: Weights that are tested.
+        checkpoint: Weights that are tested; None for the pretrained ones that the config names.
         dump: Pickle file to write scores, label and path of every video to.
         show_dir: Folder to draw predictions into.
         interval: Draw one of so many videos.

@@ -38,6 +38,7 @@ class Protocol:
         config: Config file, or a shipped one by name; few-shot and base-to-novel protocols train it.
         data_root: Folder of the data set, with the official split files in ``annotations/``.
         checkpoint: Weights that are tested, or that training starts from.
+        tower: Name of the tower that is tested without a checkpoint, as ``changes`` has set it; for the table.
         videos: Folder of the videos; ``<data_root>/videos``, of Kinetics-600 ``videos_test``, when None.
         kinetics_list: List or CSV file of Kinetics-600; ``<data_root>/kinetics600_test_list_videos.txt`` when None.
         shots: Videos of a class to train on; 2, 4, 8, 16, of base-to-novel 16, when empty.
@@ -59,6 +60,7 @@ class Protocol:
     config: str
     data_root: Path
     checkpoint: str | None = None
+    tower: str | None = None
     videos: str | None = None
     kinetics_list: Path | None = None
     shots: Sequence[int] = ()
@@ -94,6 +96,9 @@ class Protocol:
                 raise ValueError(f"--{option} names a number twice: {list(numbers)}")
         if kind == "base-to-novel" and len(self.shots or [16]) != 1:
             raise ValueError("base-to-novel takes one number of shots")
+        if self.tower and (self.checkpoint or kind != "zero-shot"):
+            raise ValueError(f"--tower is a model without a checkpoint, for zero-shot protocols; {self.name} "
+                             + ("has one" if self.checkpoint else "trains: give --config and --checkpoint"))
         if self.checkpoint and ":" not in self.checkpoint and not Path(self.checkpoint).is_file():
             raise FileNotFoundError(f"no checkpoint at {self.checkpoint}")  # a colon: MMEngine's to find
         clash = sorted(key for key in self.changes if key.startswith(OWNED))
@@ -139,8 +144,9 @@ class Protocol:
         Raises:
             ValueError, FileNotFoundError: No checkpoint, lists that cannot be made, or a config that cannot be used.
         """
-        if not self.checkpoint:
-            raise ValueError("--checkpoint is needed")
+        tested = self.tower or self.checkpoint
+        if not tested:
+            raise ValueError("--checkpoint is needed, or --tower")
         runs, results = self.runs(), []
         self.write_lists(runs)
         name = next(iter(runs[0].tests))  # what is wrong with the config is said before the first training
@@ -152,10 +158,10 @@ class Protocol:
             for column, subset in run.tests.items():
                 measured = self._test(f"{run.name}/{column}", folder / column, subset, weights)
                 results.append(dict(run=run.name, column=column, **measured))
-        lines, numbers = summed_up(self.name, self.checkpoint, results, self.deviation)
+        lines, numbers = summed_up(self.name, tested, results, self.deviation)
         report = dict(protocol=self.name, config=str(self.config), checkpoint=self.checkpoint,
-                      deviation=self.deviation, seeds=list(self.seeds) or None, row=lines[-1], numbers=numbers,
-                      runs=results)
+                      tower=self.tower, deviation=self.deviation, seeds=list(self.seeds) or None, row=lines[-1],
+                      numbers=numbers, runs=results)
         if is_main_process():
             write_text(self.folder / "result.json", json.dumps(report, indent=1) + "\n")
         return dict(report, table=lines)
@@ -210,7 +216,7 @@ class Protocol:
             raise ValueError(f"training left no checkpoint in {folder}; the config needs a CheckpointHook")
         return weights
 
-    def _test(self, name: str, folder: Path, subset: Subset, weights: str) -> dict[str, Any]:
+    def _test(self, name: str, folder: Path, subset: Subset, weights: str | None) -> dict[str, Any]:
         """Accuracy on a list, and what it was measured with."""
         listed = folder / "list.txt"
         cfg = self._config(folder, name, dict(test=listed), folder / "classes.txt")
@@ -221,7 +227,7 @@ class Protocol:
             raise ValueError(f"the test evaluator reports {', '.join(metrics)}, not {METRIC}; use AccMetric")
         model = runner.model.module if is_model_wrapper(runner.model) else runner.model
         views = read_views(pipeline_of(cfg.test_dataloader.dataset))
-        return dict(metrics=metrics, weights=str(weights), views="x".join(map(str, views)), source=subset.source,
-                    list=str(listed), list_sha256=hashlib.sha256(listed.read_bytes()).hexdigest(),
+        return dict(metrics=metrics, weights=str(weights or self.tower), views="x".join(map(str, views)),
+                    source=subset.source, list=str(listed), list_sha256=hashlib.sha256(listed.read_bytes()).hexdigest(),
                     listed=len(subset.videos), videos=len(runner.test_dataloader.dataset), classes=len(subset.classes),
                     prompts=describe_prompts(model.cls_head))

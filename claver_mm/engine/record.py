@@ -7,6 +7,7 @@ import os
 import platform
 import subprocess
 from collections import defaultdict
+from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from mmengine.model import is_model_wrapper
 from ..datasets.video_dataset import leaf_datasets
 from ..files import write_text
 from ..protocols.views import pipeline_of, read_view
-from ..towers.pretrained import resolve_pretrained
+from ..towers.pretrained import reference_of, resolve_pretrained
 from ..version import __version__
 from ..video.shards import split_path, video_exists
 
@@ -31,10 +32,10 @@ HERE = Path(__file__).resolve().parent
 class RunRecordHook(Hook):
     """Writes ``run_<time>.json`` into the work folder before the first step, and logs it.
 
-    It holds classes, data sets (files, SHA-256 of the annotation list, missing files), prompts, what followed from
-    other parts of the config (``derived``), views of the test pipeline, weights that were loaded with their SHA-256,
-    versions, commit, seed, batch, learning rates; after a test its metrics as well. ``<time>`` is that of the run's
-    log folder.
+    It holds tower (reference, kind, pooling, preprocessing, loss), classes, data sets (files, SHA-256 of the annotation
+    list, missing files), prompts, what followed from other parts of the config (``derived``), views of the test
+    pipeline, weights that were loaded with their SHA-256, versions, commit, seed, batch, learning rates; after a test
+    its metrics as well. ``<time>`` is that of the run's log folder.
 
     Args:
         count_missing: Look for every file of the data sets, folder by folder.
@@ -91,6 +92,7 @@ def describe(runner, purpose: str, count_missing: bool = True) -> dict:
     record = dict(
         purpose=purpose,
         config=runner.cfg.filename,
+        tower=describe_tower(model),
         classes=describe_classes(model.cls_head, [dataset for parts in datasets.values() for dataset in parts]),
         datasets={name: [describe_dataset(dataset, count_missing) for dataset in parts]
                   for name, parts in datasets.items()},
@@ -105,6 +107,18 @@ def describe(runner, purpose: str, count_missing: bool = True) -> dict:
     if purpose == "train":
         record.update(describe_updates(runner))
     return record
+
+
+def describe_tower(model) -> dict:
+    """Tower by its reference, what it is, how frames are prepared for it, and the loss that trains it; empty for a
+    model without one."""
+    backbone, head = model.backbone, model.cls_head
+    if not hasattr(backbone, "preprocessing") or not hasattr(head, "clip"):
+        return {}
+    tower = head.clip.tower
+    return dict(reference=reference_of(backbone.arch, backbone.pretrained), kind=tower.kind, pooling=tower.pooling,
+                preprocessing=asdict(backbone.preprocessing), loss=type(head.loss_cls).__name__,
+                label_smooth_eps=head.label_smooth_eps)
 
 
 def describe_classes(head, datasets: list) -> dict:
@@ -176,14 +190,14 @@ def test_views(cfg) -> dict:
 
 def loaded_weights(runner, model, purpose: str) -> list[dict]:
     """Weights that the model started from, in the order in which they were loaded, each file with its SHA-256."""
-    found = []
-    for name, part in model.named_children() if purpose == "train" else ():  # a test loads its checkpoint alone
+    found, checkpoint = [], getattr(runner, "checkpoint", None)
+    starts_pretrained = purpose == "train" or checkpoint is None  # a test loads its checkpoint alone, where it has one
+    for name, part in model.named_children() if starts_pretrained else ():
         pretrained, initial = getattr(part, "pretrained", None), getattr(part, "init_cfg", None)
         if isinstance(pretrained, str) and hasattr(part, "arch"):
             found.append((name, str(resolve_pretrained(pretrained, part.arch))))
         elif isinstance(initial, dict) and initial.get("type") == "Pretrained":
             found.append((name, initial["checkpoint"]))
-    checkpoint = getattr(runner, "checkpoint", None)
     if checkpoint:
         found.append(("model", checkpoint))
     digests = {path: sha256_of_file(Path(path)) for path in {path for _, path in found} if Path(path).is_file()}

@@ -30,6 +30,7 @@ from .loop import ResumableTrainLoop
 from .ranks import decided_by_rank_0, end_with_launcher, timeout_of
 from .sharding import is_sharded, keep_state_whole, shard
 from .shared_memory import SharedCollate
+from .trained import check_trained
 
 
 @RUNNERS.register_module()
@@ -169,7 +170,15 @@ class ClaverRunner(Runner):
             return super().val()
 
     def test(self) -> dict:
-        """See ``Runner.test``."""
+        """See ``Runner.test``; without a checkpoint the model is tested with the pretrained weights of its config,
+        where the stock Runner would go on with random ones.
+
+        Raises:
+            ValueError: Parts of the model would be random beside others that are pretrained.
+        """
+        if not (self._load_from or self._resume or self._has_loaded or isinstance(self._train_loop, BaseLoop)):
+            check_trained(self.model.module if is_model_wrapper(self.model) else self.model)
+            self._init_model_weights()
         self._shard()
         with self._errors_explained():
             return super().test()

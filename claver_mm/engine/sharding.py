@@ -11,6 +11,7 @@ alone. FSDP2 runs with gloo on CPUs as well, and leaves module and names as they
 from __future__ import annotations
 
 from collections.abc import Sequence
+from fnmatch import fnmatchcase
 
 import torch.distributed as dist
 from torch import Tensor, nn
@@ -19,8 +20,9 @@ from torch.distributed.fsdp import FSDPModule, fully_shard
 from torch.distributed.tensor import DTensor, Replicate, distribute_tensor
 from torch.optim import Optimizer
 
-BLOCKS = ("ResidualAttentionBlock", "KroneckerBlock")
-"""Classes of the blocks of image and text tower (open_clip) and of the neck."""
+BLOCKS = ("*Block", "*Bottleneck", "*Layer")
+"""What classes of blocks are called: ``ResidualAttentionBlock`` of open_clip, ``KroneckerBlock`` of the neck,
+``EvaBlock`` and the like of timm, ``Bottleneck`` of CLIP's ResNets, ``BertLayer`` and the like of transformers."""
 
 
 def shard(model: nn.Module, device: str, blocks: Sequence[str] = BLOCKS, reshard_after_forward: bool = True) -> None:
@@ -29,7 +31,8 @@ def shard(model: nn.Module, device: str, blocks: Sequence[str] = BLOCKS, reshard
     Args:
         model: A module that is only entered through its ``forward``; on ``device`` already.
         device: ``cuda`` or ``cpu``.
-        blocks: Names of classes whose modules are gathered one by one; the rest is gathered for the whole step.
+        blocks: Names of classes, or patterns of names, whose modules are gathered one by one, those within others with
+            the outer one; the rest is gathered for the whole step.
         reshard_after_forward: Give a block's weights back between forward and backward pass, for the price of
             gathering them twice.
     """
@@ -37,13 +40,23 @@ def shard(model: nn.Module, device: str, blocks: Sequence[str] = BLOCKS, reshard
     for tensor in model.state_dict().values():
         dist.broadcast(tensor, src=0)
     scalars = _replicate_scalars(model, mesh)
-    for module in reversed(list(model.modules())):
-        if type(module).__name__ in blocks:
-            fully_shard(module, mesh=mesh, reshard_after_forward=reshard_after_forward)
+    for module in blocks_of(model, blocks):
+        fully_shard(module, mesh=mesh, reshard_after_forward=reshard_after_forward)
     fully_shard(model, mesh=mesh, ignored_params={owner._parameters[name] for owner, name in scalars})
     for module in model.modules():
         module.register_load_state_dict_pre_hook(_take_own_part)
     model.register_state_dict_post_hook(_make_whole)
+
+
+def blocks_of(module: nn.Module, names: Sequence[str] = BLOCKS) -> list[nn.Module]:
+    """The outermost modules with parameters whose class is called so."""
+    found = []
+    for child in module.children():
+        if any(fnmatchcase(type(child).__name__, name) for name in names):
+            found += [child] if any(True for _ in child.parameters()) else []
+        else:
+            found += blocks_of(child, names)
+    return found
 
 
 def is_sharded(model: nn.Module) -> bool:

@@ -45,21 +45,22 @@ def remove_patches(clips: Tensor, order: Tensor, share: float) -> Tensor:
 
     Args:
         clips: Normalised, ``(B, 3, T, H, W)``.
-        order: ``(B, T, h, w)``; patches with the highest values go.
+        order: ``(B, T, h, w)``; patches with the highest values go. Pixels on the right and below that make up no
+            whole patch belong to none, as to a ViT (27 patches of 14 pixels in 384).
         share: Of all patches of a clip, rounded down.
 
     Raises:
-        ValueError: A share outside 0 to 1, an order of other clips or frames, or pixels that do not divide into
-            patches.
+        ValueError: A share outside 0 to 1, an order of other clips or frames, or patches of less than a pixel.
     """
     (H, W), (h, w) = clips.shape[-2:], order.shape[-2:]
     if (len(clips), clips.shape[2]) != tuple(order.shape[:2]):
         raise ValueError(f"order {tuple(order.shape)} is not of the clips and frames of {tuple(clips.shape)}")
     if not 0 <= share <= 1:
         raise ValueError(f"share must lie in [0, 1], got {share}")
-    if H % h or W % w:
+    if h > H or w > W:
         raise ValueError(f"frames of {H} x {W} pixels do not divide into {h} x {w} patches")
     count = int(share * order[0].numel())
     gone = torch.zeros(order.shape).flatten(1).scatter_(1, order.cpu().flatten(1).topk(count).indices, 1)
     gone = gone.view(order.shape).repeat_interleave(H // h, dim=2).repeat_interleave(W // w, dim=3)
+    gone = torch.nn.functional.pad(gone, (0, W - gone.shape[3], 0, H - gone.shape[2]))
     return clips * (1 - gone.to(clips)).unsqueeze(1)

@@ -102,7 +102,9 @@ def evaluate(model: Recogniser, batches: Iterable[dict], change: Callable[[Tenso
                 truth = torch.tensor([_label(sample) for sample in samples])
                 labels.append(truth)
                 predictions.append(torch.stack([sample.pred_score.argmax() for sample in samples]).cpu())
-                similarities.append(_true_similarity(caught[-1] / head.clip.logit_scale.float().exp(), truth))
+                bias = 0 if head.clip.logit_bias is None else head.clip.logit_bias.float()
+                cosines = (caught[-1] - bias) / head.clip.logit_scale.float().exp()
+                similarities.append(_true_similarity(cosines, truth))
                 bar.update(len(samples))
     finally:
         handle.remove()

@@ -114,8 +114,11 @@ def mark_class_tokens(axis: Axes, T: int, L: int, size: float) -> None:
 
 
 @matplotlib.rc_context(STYLE)
-def draw_attention(matrices: list[np.ndarray], pattern: str, T: int) -> Figure:
-    """Attention matrices ``(H, S, S)`` of each layer, a row of panels for a layer, a column for a head."""
+def draw_attention(matrices: list[np.ndarray], pattern: str, T: int, class_tokens: bool = True) -> Figure:
+    """Attention matrices ``(H, S, S)`` of each layer, a row of panels for a layer, a column for a head.
+
+    ``class_tokens``: whether frames begin with one, to be marked.
+    """
     H, S = matrices[0].shape[:2]
     side = (PAGE - 0.9) / max(H, 3)
     figure = Figure(figsize=(PAGE if H > 2 else 0.9 + side * H, 0.45 + (side + 0.12) * len(matrices)),
@@ -133,7 +136,8 @@ def draw_attention(matrices: list[np.ndarray], pattern: str, T: int) -> Figure:
             axis.set(xticks=[], yticks=[])
             if layer == 0:
                 axis.set_title(f"head {head}", fontsize=7, pad=6)
-            mark_class_tokens(axis, T, S // T, size=2)
+            if class_tokens:
+                mark_class_tokens(axis, T, S // T, size=2)
         row[0].set_ylabel(f"layer {layer}", labelpad=6)
     bar = figure.colorbar(image, ax=axes, extend="min", fraction=0.05, aspect=30)
     bar.set_label("attention, blocked pairs white")

@@ -52,9 +52,9 @@ th { font-weight: 500; text-align: right; padding-right: .5rem; white-space: now
 <table>$labels</table>
 <h2>All frames</h2>
 <div class="strip"><table>$strip</table></div>
-<p class="note">Light is relevance (Chefer et al., 2021), scaled by the largest value of a row. Spatial: what the image
-tower's class token of a frame took from its patches. Temporal: what the temporal transformer's class tokens took from
-the tokens of all frames. Both: the second rolled on through the first. Hover over a word for its share.</p>
+<p class="note">Light is relevance (Chefer et al., 2021), scaled by the largest value of a row. Spatial: what is read of
+a frame behind the image tower took from its patches. Temporal: what is read behind the temporal transformer took from
+the tokens of all frames. Both: the second rolled on through the first. Hover over a word for its share.$absent</p>
 <script>
 const numbers = $numbers, time = document.getElementById("time"), play = document.getElementById("play");
 let timer = null;
@@ -80,11 +80,6 @@ show();
 def write_page(explanation: Explanation, path: str | Path) -> None:
     """Write an ``.html`` file with a player, the words, the labels and all frames under their maps."""
     rows = image_rows(explanation)
-    total = sum(value for _, value in explanation.words) or 1
-    words = " ".join(
-        f'<span style="background:rgb({",".join(str(round(255 * x)) for x in shade)});color:black" '
-        f'title="{100 * value / total:.0f} % of the text\'s relevance">{html.escape(word)}</span>'
-        for (word, shade), (_, value) in zip(word_shades(explanation), explanation.words))
     about = f"Similarity {explanation.similarity:.3f}."
     if explanation.against:
         about += " What speaks for it and not for: " + "; ".join(map(html.escape, explanation.against)) + "."
@@ -105,9 +100,19 @@ def write_page(explanation: Explanation, path: str | Path) -> None:
     player = "".join(f'<figure><img data-row="{number}" alt="{name}"><figcaption>{name}</figcaption></figure>'
                      for number, name in enumerate(rows))
     Path(path).write_text(PAGE.substitute(
-        title=html.escape(explanation.text), words=words, about=about, player=player, labels=labels,
-        strip="\n".join(strip), last=len(explanation.frames) - 1, numbers=explanation.frame_numbers),
-        encoding="utf-8")
+        title=html.escape(explanation.text), words=_words(explanation), about=about, player=player, labels=labels,
+        absent="".join(f" Here is {note}." for note in explanation.absent), strip="\n".join(strip),
+        last=len(explanation.frames) - 1, numbers=explanation.frame_numbers), encoding="utf-8")
+
+
+def _words(explanation: Explanation) -> str:
+    if explanation.words is None:
+        return html.escape(explanation.text)
+    total = sum(value for _, value in explanation.words) or 1
+    return " ".join(
+        f'<span style="background:rgb({",".join(str(round(255 * x)) for x in shade)});color:black" '
+        f'title="{100 * value / total:.0f} % of the text\'s relevance">{html.escape(word)}</span>'
+        for (word, shade), (_, value) in zip(word_shades(explanation), explanation.words))
 
 
 def _data_uri(image: np.ndarray) -> str:

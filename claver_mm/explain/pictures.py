@@ -52,7 +52,10 @@ def enlarged(frames: np.ndarray, side: int = 160) -> np.ndarray:
 
 
 def word_shades(explanation: Explanation) -> list[tuple[str, tuple[float, float, float]]]:
-    """Each word with its background, RGB from 0 to 1, never too dark for black letters."""
+    """Each word with its background, RGB from 0 to 1, never too dark for black letters; white where words are not
+    explained."""
+    if explanation.words is None:
+        return [(word, (1.0, 1.0, 1.0)) for word in explanation.text.split()]
     largest = max((value for _, value in explanation.words), default=0) or 1
     return [(word, WORD_COLOURS(0.75 * value / largest)[:3]) for word, value in explanation.words]
 
@@ -104,16 +107,17 @@ def explanation_figure(explanation: Explanation, width: float = PAGE_WIDTH, max_
 def image_rows(explanation: Explanation) -> dict[str, np.ndarray]:
     """The frames, and the frames under each map, by name; ``(T, H, W, 3)`` each.
 
-    Without a temporal transformer its map is left out, and so is that of both.
+    Without a temporal transformer its map is left out, and so is that of both; maps that are None are as well.
     """
-    names = MAPS if explanation.temporal.any() else ["spatial"]
+    names = [name for name in (MAPS if explanation.temporal.any() else ["spatial"])
+             if getattr(explanation, name) is not None]
     return {"frame": enlarged(explanation.frames)} | {MAPS[name]: overlays(explanation, name) for name in names}
 
 
 def word_lines(explanation: Explanation, width: float, size: float = 8) -> list[list[tuple]]:
-    """The words of the text, similarity at the end, broken into lines of ``width`` inches.
+    """The words of the text, similarity and what is not explained at the end, broken into lines of ``width`` inches.
 
-    Each word is ``(x, word, shade, font size)``, ``x`` in inches; the similarity has no shade, None.
+    Each word is ``(x, word, shade, font size)``, ``x`` in inches; what comes after the text has no shade, None.
     """
     about = f"similarity {explanation.similarity:.3f}"
     if explanation.against:
@@ -121,7 +125,9 @@ def word_lines(explanation: Explanation, width: float, size: float = 8) -> list[
     margin, gap = 0.06, 0.075
     x = margin
     lines: list[list[tuple]] = [[]]
-    for word, shade, points in [*((*entry, size) for entry in word_shades(explanation)), (about, None, size - 2)]:
+    notes = [about, *" ".join(f"({note})" for note in explanation.absent).split()]
+    for word, shade, points in [*((*entry, size) for entry in word_shades(explanation)),
+                                *((note, None, size - 2) for note in notes)]:
         length = text_to_path.get_text_width_height_descent(word, FontProperties(size=points), ismath=False)[0] / 72
         if x + length > width - margin and lines[-1]:
             x = margin

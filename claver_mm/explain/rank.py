@@ -26,7 +26,7 @@ from torch import Tensor
 
 from ..attention import naive_attention_weights
 from ..temporal import KroneckerAttention, KroneckerTransformer
-from .attention import attention_layers
+from .layers import attention_layers
 from .twin import hooked
 
 
@@ -45,7 +45,7 @@ def watch_attention(transformer: KroneckerTransformer, visit: Callable[[int, Ten
             visit(layer, naive_attention_weights(q.double(), k.double(), attention.pattern, num_frames), num_frames)
         return lambda attention, args, kwargs, _: see(attention, *args, **kwargs)
 
-    with hooked((attention, hook(layer)) for layer, attention in enumerate(attention_layers(transformer))):
+    with hooked((attention, hook(layer)) for layer, attention in enumerate(attention_layers(transformer) or ())):
         yield
 
 

@@ -6,7 +6,7 @@ own. A model that answers as before has not used where its tokens lie. Joint att
 it makes of a set of tokens does not depend on their order. The Kronecker masks read the frame of a token off its place.
 
 Pure: imports nothing of ``mm*``.
-Letters: ``B`` clips, ``T`` frames, ``L`` tokens of a frame (class token first), ``S = T * L``, ``D`` width.
+Letters: ``B`` clips, ``T`` frames, ``L`` tokens of a frame (prefix tokens first), ``S = T * L``, ``D`` width.
 """
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ TOKENS = ("patches", "all")
 
 @contextmanager
 def shuffle_tokens(transformer: KroneckerTransformer, place: str = "before", tokens: str = "patches",
-                   seed: int = 0) -> Iterator[None]:
+                   seed: int = 0, num_prefix: int = 1) -> Iterator[None]:
     """Inside, the transformer gets the tokens of every clip of this thread in a random order over all its frames.
 
     Every clip has a permutation of its own, given by ``seed`` and the clip's number since the beginning of the
@@ -40,6 +40,7 @@ def shuffle_tokens(transformer: KroneckerTransformer, place: str = "before", tok
             first slot of every frame, and with ``all`` it would read whatever came to lie there, patches for the
             most part. ``all`` is for features without class tokens, such as maps of a ResNet.
         seed: Of all permutations.
+        num_prefix: Tokens of a frame that are no patches: its class token, or none (``Tower.num_prefix``).
 
     Under ``class_token`` patches never enter the blocks: with ``patches``, nothing is shuffled after the embedding,
     and what is shuffled before it the head does not read.
@@ -58,7 +59,7 @@ def shuffle_tokens(transformer: KroneckerTransformer, place: str = "before", tok
     def shuffled(x: Tensor, T: int) -> Tensor:
         """``(B, S, D)``, each clip in its order."""
         nonlocal clips
-        orders = [token_order(x.shape[1], T, tokens, mixed_seed(seed, clips + b)) for b in range(len(x))]
+        orders = [token_order(x.shape[1], T, tokens, mixed_seed(seed, clips + b), num_prefix) for b in range(len(x))]
         clips += len(x)
         return x.gather(1, torch.stack(orders).to(x.device).unsqueeze(2).expand_as(x))
 
@@ -73,10 +74,10 @@ def shuffle_tokens(transformer: KroneckerTransformer, place: str = "before", tok
         yield
 
 
-def token_order(num_tokens: int, num_frames: int, tokens: str, seed: int) -> Tensor:
+def token_order(num_tokens: int, num_frames: int, tokens: str, seed: int, num_prefix: int = 1) -> Tensor:
     """Which token comes to lie at each place of a clip: a permutation of ``0 .. S-1``, ``(S,)``, on the CPU."""
     order = torch.arange(num_tokens)
-    moving = order[order % (num_tokens // num_frames) != 0] if tokens == "patches" else order.clone()
+    moving = order[order % (num_tokens // num_frames) >= num_prefix] if tokens == "patches" else order.clone()
     generator = torch.Generator().manual_seed(seed)
     order[moving] = moving[torch.randperm(len(moving), generator=generator)]
     return order

@@ -72,7 +72,7 @@ def study_shuffling(model: Recogniser, loader: Loader, tokens: str = "patches", 
     Args:
         model: A recogniser with a temporal transformer and a ``ContrastiveTextHead``.
         loader: See ``evaluation.evaluate``.
-        tokens: ``patches``, or ``all`` of them, class tokens too.
+        tokens: ``patches``, or ``all`` of them, class tokens too; one and the same where the tower has none.
         seed: Of the permutations.
         progress: Show a bar.
 
@@ -82,7 +82,7 @@ def study_shuffling(model: Recogniser, loader: Loader, tokens: str = "patches", 
     transformer = temporal_transformer(model)
     results = {"none": _run(model, loader, "none", progress)}
     for name, place in (("PreTE", "before"), ("PostTE", "after")):
-        with shuffle_tokens(transformer, place, tokens, seed):
+        with shuffle_tokens(transformer, place, tokens, seed, model.cls_head.clip.tower.num_prefix):
             results[name] = _run(model, loader, name, progress)
     rows, plain = [], results["none"]
     for name, result in results.items():

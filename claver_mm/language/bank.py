@@ -73,6 +73,11 @@ class PromptBank:
         crawling``); None where it has none."""
         return self.entries.get(name) or self.entries.get(self._by_readable_name.get(readable(name).casefold(), ""))
 
+    def of(self, classes: Sequence[str]) -> PromptBank:
+        """A bank of these classes alone, under the names as they are given; all must be known."""
+        entries = {name: self.entry(name) for name in classes}
+        return PromptBank(self.source, {name: entry for name, entry in entries.items() if entry is not None}, {})
+
     def texts(self, classes: Sequence[str], kinds: Sequence[str] | None = None,
               per_kind: int | None = None) -> list[list[str]]:
         """The texts of each of ``C`` classes, as many of a kind for one class as for another, kind after kind.

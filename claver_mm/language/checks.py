@@ -8,7 +8,7 @@ import statistics
 import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 
-from ..messages import quoted, shown
+from ..messages import joins, quoted, shown
 from .bank import Problem, PromptBank
 from .prompts import readable
 
@@ -116,7 +116,8 @@ def faults(text: str, count_tokens: Callable[[str], int], context: int = 77) -> 
 
 def odd_characters(text: str) -> list[str]:
     """Controls, invisible characters, blanks other than the space, and halves of surrogate pairs."""
-    return sorted({char for char in text if unicodedata.category(char)[0] in "CZ" and char != " "})
+    return sorted({char for at, char in enumerate(text)
+                   if unicodedata.category(char)[0] in "CZ" and char != " " and not joins(text, at)})
 
 
 def oddities(text: str) -> list[str]:
@@ -133,4 +134,5 @@ def symbols(text: str) -> list[str]:
 
 def bare(text: str) -> str:
     """A text without case, punctuation and spaces to spare; two texts that share it say the same."""
-    return " ".join("".join(char if char.isalnum() else " " for char in text.casefold()).split())
+    return " ".join("".join(char if char.isalnum() or unicodedata.category(char)[0] == "M" else " "  # M: vowel signs
+                            for char in text.casefold()).split())

@@ -4,6 +4,7 @@ Pure: imports nothing of ``mm*``.
 """
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -28,7 +29,9 @@ ACTION_TEMPLATES = (
 
 
 def readable(name: str) -> str:
-    """A class name as one would write it: ``brush_hair`` -> ``brush hair``, ``BabyCrawling`` -> ``baby crawling``."""
+    """A class name as one would write it: ``brush_hair`` -> ``brush hair``, ``BabyCrawling`` -> ``baby crawling``; in
+    any script, letters and marks composed (names of folders on a Mac are not)."""
+    name = unicodedata.normalize("NFC", name)
     words = "".join(f" {letter}" if letter.isupper() and before.islower() else letter
                     for before, letter in zip(" " + name, name)).replace("_", " ").split()
     camel_case = "_" not in name and " " not in name

@@ -1,6 +1,6 @@
 """Prompt banks that come with the project, found by the classes that they know.
 
-Pure: imports the standard library alone.
+Pure: imports nothing of ``mm*``.
 """
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pathlib import Path
 
 from ..catalog import PROMPTS
 from ..files import read_text
+from .bank import PromptBank, read_bank
 from .prompts import readable
 
 
@@ -32,3 +33,17 @@ def bank_names(path: Path) -> frozenset[str]:
     seconds."""
     lines = [line for line in read_text(path, "prompt bank").splitlines() if line[:1] not in ("", " ", "#", "-")]
     return frozenset(line.rpartition(":")[0].strip("'\"") for line in lines)
+
+
+def with_shipped_prompts(labels: object) -> object:
+    """A prompt bank of these labels alone, where they are names that a shipped bank has texts for, all of them; the
+    argument else."""
+    if not isinstance(labels, list | tuple) or not all(isinstance(label, str) for label in labels):
+        return labels
+    path = find_bank(labels) if labels else None
+    return labels if path is None else _read_once(path).of(labels)
+
+
+@lru_cache(maxsize=4)
+def _read_once(path: str) -> PromptBank:
+    return read_bank(path)

@@ -1,7 +1,7 @@
 """The texts of classes as a value: names -> texts -> token ids, with where they came from.
 
 Pure: imports nothing of ``mm*``. A tokenizer is a function from texts to token ids, ``(N, context)``; see
-``claver_mm.clip.tokenize``.
+``claver_mm.towers.tokenizer.tokenize``.
 Letters: ``C`` classes, ``M`` texts of a class.
 """
 from __future__ import annotations
@@ -56,17 +56,29 @@ class Texts:
         content = repr(tuple(self.tokens.shape)).encode() + self.tokens.contiguous().numpy().tobytes()
         return hashlib.sha256(content).hexdigest()
 
+    @property
+    def named(self) -> tuple[tuple[str, ...], tuple[tuple[str, ...], ...], Tensor]:
+        """Names, texts in words, and token ids of the names.
+
+        Raises:
+            ValueError: Classes without names.
+        """
+        if self.names is None or self.strings is None or self.name_tokens is None:
+            raise ValueError("the classes have no names: their texts were given without")
+        return self.names, self.strings, self.name_tokens
+
     def main_text(self, number: int) -> str:
         """One text that a class was ranked by: its readable name where that is among them, else the first."""
-        own = self.strings[number]
-        name = readable(self.names[number])
+        names, strings, _ = self.named
+        own, name = strings[number], readable(names[number])
         return name if name in own else own[0]
 
     def find(self, text: str, tokenize: Tokenizer) -> int | None:
         """Number of the class whose name is ``text`` to the model; None where there is none."""
-        if text in self.names:
-            return self.names.index(text)
-        same = (self.name_tokens == _token_ids([[text]], tokenize)[0]).all(dim=1)
+        names, _, name_tokens = self.named
+        if text in names:
+            return names.index(text)
+        same = name_tokens.eq(_token_ids([[text]], tokenize)[0]).all(dim=1)
         return int(same.int().argmax()) if same.any() else None
 
     @torch.inference_mode(False)
@@ -78,13 +90,14 @@ class Texts:
         """
         if not extra:
             return self
-        names = read_lines([*self.names, *extra], "labels")
+        own, strings, name_tokens = self.named
+        names = read_lines([*own, *extra], "labels")
         extra = names[len(self):]
         tokens = _token_ids([[text] for text in extra], tokenize)
         M = self.tokens.shape[1]
         return _told_apart(Texts(torch.cat([self.tokens, tokens.expand(-1, M, -1)]), self.source, tuple(names),
-                                 (*self.strings, *((text,) * M for text in extra)),
-                                 torch.cat([self.name_tokens, tokens[:, 0]])), tokenize)
+                                 (*strings, *((text,) * M for text in extra)),
+                                 torch.cat([name_tokens, tokens[:, 0]])), tokenize)
 
 
 @torch.inference_mode(False)  # token ids of inference mode could not be trained with
@@ -211,12 +224,13 @@ def _token_ids(texts: Sequence[Sequence[str]], tokenize: Tokenizer) -> Tensor:
 def _told_apart(texts: Texts, tokenize: Tokenizer) -> Texts:
     """The argument; ``ValueError`` where a class is nothing to the model, or two are one, which would share their
     probability."""
-    nothing = (texts.name_tokens == tokenize([""])).all(dim=1)
+    names, _, name_tokens = texts.named
+    nothing = name_tokens.eq(tokenize([""])).all(dim=1)
     if nothing.any():
-        raise ValueError(f"the tokenizer leaves nothing of {quoted(texts.names[int(nothing.int().argmax())])}; give "
-                         "a text of words")
+        raise ValueError(f"the tokenizer leaves nothing of {quoted(names[int(nothing.int().argmax())])}; give a text "
+                         "of words")
     seen: dict[bytes, str] = {}
-    for name, tokens in zip(texts.names, texts.tokens.flatten(1).numpy()):
+    for name, tokens in zip(names, texts.tokens.flatten(1).numpy()):
         other = seen.setdefault(tokens.tobytes(), name)
         if other != name:
             raise ValueError(f"{quoted(other)} and {quoted(name)} are one to the model, whose tokenizer makes "

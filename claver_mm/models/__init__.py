@@ -3,7 +3,8 @@ from .builder import build_claver
 from .clip_backbone import CLIPBackbone
 from .contrastive_head import ContrastiveTextHead
 from .recognizer2d import Recognizer2DWithNeck
+from .sigmoid_loss import SigmoidLoss
 from .temporal_neck import KMCTNeck, KMTNeck, TemporalNeck
 
-__all__ = ["CLIPBackbone", "ContrastiveTextHead", "KMCTNeck", "KMTNeck", "Recognizer2DWithNeck", "TemporalNeck",
-           "build_claver"]
+__all__ = ["CLIPBackbone", "ContrastiveTextHead", "KMCTNeck", "KMTNeck", "Recognizer2DWithNeck", "SigmoidLoss",
+           "TemporalNeck", "build_claver"]

@@ -24,6 +24,9 @@ from ..towers.pretrained import resolve_pretrained
 from ..towers.tokenizer import tokenize
 from ..weights import head_weights, load_strict, read_state_dict, refuse_other_sizes
 
+LOSSES = {"softmax": "CrossEntropyLoss", "sigmoid": "SigmoidLoss"}
+"""Loss over classes -> registered type."""
+
 
 @MODELS.register_module()
 class ContrastiveTextHead(BaseHead):
@@ -50,16 +53,21 @@ class ContrastiveTextHead(BaseHead):
             tokens, which patterns without exchange between tokens of a frame need (``pipeline``, paper section 3.2).
         score: ``prob``: softmax over classes for each description, mean over descriptions (published code);
             ``similarity``: sum of similarities over descriptions (equation 10).
+        loss: ``softmax``: cross entropy over classes (equation 9); ``sigmoid``: SigLIP's, a yes or no for each class
+            (``SigmoidLoss``). None follows the tower: ``sigmoid`` where it was trained with a bias of its logits, which
+            is what that loss is trained with, ``softmax`` else. Scores are the same in either case, since a bias that
+            all classes share cancels.
         draw_seed: Seed of the draws; draw number ``n`` is the same on every rank, and after a resume where
             ``DrawTextsHook`` tells the iteration.
-        loss_cls, label_smooth_eps, topk, average_clips: As in every head of MMAction2. ``average_clips`` averages
-            the views of a clip: ``prob`` their probabilities, ``score`` their logits (log-probabilities or
-            similarities).
+        loss_cls: A loss of the host's in place of ``loss``.
+        label_smooth_eps, topk, average_clips: As in every head of MMAction2. SigLIP smooths no labels, and zero is the
+            default. ``average_clips`` averages the views of a clip: ``prob`` their probabilities, ``score`` their
+            logits (log-probabilities or similarities).
 
     Raises:
-        ValueError: Class list and ``num_classes`` differ, a template without ``{}``, an unknown ``score``, a bank that
-            has not as many texts for every class, a bank without classes, kinds without a bank, neither templates nor
-            bank, or two classes that are one to the model.
+        ValueError: Class list and ``num_classes`` differ, a template without ``{}``, an unknown ``score`` or ``loss``,
+            ``loss`` beside ``loss_cls``, a bank that has not as many texts for every class, a bank without classes,
+            kinds without a bank, neither templates nor bank, or two classes that are one to the model.
         FileNotFoundError: A file of classes, templates or texts does not exist.
     """
 
@@ -68,9 +76,14 @@ class ContrastiveTextHead(BaseHead):
                  kinds: Sequence[str] | None = None, per_kind: int | None = None, pretrained: str | None = None,
                  num_draws: int = 5, frozen_text: bool = False, frozen_visual: bool = False,
                  grad_checkpointing: bool = False, tokens_at_once: int = TOKENS_AT_ONCE, share_texts: bool = True,
-                 pool: str = "tower", score: str = "prob", draw_seed: int = 0,
-                 average_clips: str | None = "prob", **kwargs) -> None:
+                 pool: str = "tower", score: str = "prob", loss: str | None = None,
+                 draw_seed: int = 0, loss_cls: dict | None = None, average_clips: str | None = "prob",
+                 **kwargs) -> None:
         check_choice("score", score, SCORES)
+        if loss is not None:
+            check_choice("loss", loss, tuple(LOSSES))
+            if loss_cls is not None:
+                raise ValueError(f"loss={loss!r} and loss_cls={loss_cls!r} are two losses; give one of them")
         check_pool(pool, tower_of(arch))
         if num_draws < 1:
             raise ValueError(f"num_draws must be at least 1, got {num_draws}")
@@ -83,8 +96,11 @@ class ContrastiveTextHead(BaseHead):
             source = classes if isinstance(classes, str) else "the list of classes"
             raise ValueError(f"{source} names {len(names)} classes, but num_classes={num_classes}; "
                              "give the class list of the data set")
+        clip = CLIPHead(arch)
+        if loss is None and loss_cls is None:
+            loss = "softmax" if clip.logit_bias is None else "sigmoid"
         super().__init__(num_classes if names is None else len(names), tower_of(arch).width,
-                         average_clips=average_clips, **kwargs)
+                         loss_cls or dict(type=LOSSES[loss]), average_clips=average_clips, **kwargs)
         self.arch = arch
         self.pretrained = pretrained
         self.num_draws = num_draws
@@ -92,7 +108,7 @@ class ContrastiveTextHead(BaseHead):
         self.pool = pool
         self.score = score
         self.draw_seed = draw_seed
-        self.clip = CLIPHead(arch)
+        self.clip = clip
         self.encoding = dict(tokens_at_once=tokens_at_once, checkpointing=grad_checkpointing)
         self.share_texts = share_texts
         self.clip.text.requires_grad_(not frozen_text)
@@ -183,7 +199,7 @@ class ContrastiveTextHead(BaseHead):
         return self.logits(self.video_features(x), self.text_features())
 
     def loss_by_feat(self, cls_scores: Tensor, data_samples: list) -> dict:
-        """Equation 9: the host's loss (hard or soft targets, label smoothing) for each draw, averaged over draws."""
+        """Equation 9: the loss (hard or soft targets, label smoothing) for each draw, averaged over draws."""
         draws = [super(ContrastiveTextHead, self).loss_by_feat(draw, data_samples) for draw in cls_scores.unbind(1)]
         return {name: torch.stack([losses[name] for losses in draws]).mean(0) for name in draws[0]}
 

@@ -59,7 +59,8 @@ class TemporalNeck(BaseModule):
         if arch is not None:
             in_channels = vision_width(arch) if in_channels is None else in_channels
             num_heads = vision_heads(arch) if num_heads is None and embed_dims is None else num_heads
-            backbone_depth = vision_depth(arch) if backbone_depth is None else backbone_depth
+            if backbone_depth is None and isinstance(depth, float):
+                backbone_depth = vision_depth(arch)
         if in_channels is None:
             raise ValueError("give in_channels (the backbone's output channels), or arch of a CLIP backbone")
         self.num_frames = num_frames

@@ -10,7 +10,6 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from ..messages import quoted
-from ..settings.keys import kind_of
 
 CROPS = {"CenterCrop": 1, "RandomCrop": 1, "RandomResizedCrop": 1, "MultiScaleCrop": 1, "ThreeCrop": 3, "TenCrop": 10}
 """Crops that a step makes of a frame."""
@@ -28,6 +27,13 @@ class View(NamedTuple):
     """Height and width; None where no step crops or resizes to a fixed size."""
     layout: str | None
     """``NCTHW``; or ``NCHW``, in which the segments of a video are the frames of one clip; None where no step says."""
+
+
+def kind_of(node: Mapping | None) -> str:
+    """The name of a registered type without its scope, ``ThreeCrop`` of ``mmaction.ThreeCrop`` or of the class itself;
+    empty where there is none."""
+    kind = (node or {}).get("type")
+    return (kind if isinstance(kind, str) else getattr(kind, "__name__", "")).rpartition(".")[2]
 
 
 def pipeline_of(dataset: Mapping) -> Sequence[Mapping]:

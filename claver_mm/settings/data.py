@@ -7,10 +7,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from ..catalog import find_classes
-from ..protocols.views import read_view
-from ..towers.architectures import tower_of
-from .keys import kind_of, plain
-from .model import NECKS, listed_classes
+from ..protocols.views import kind_of, read_view
+from .keys import plain
+from .model import NECKS, frames_of, listed_classes
 
 SPLITS = ("train", "val", "test")
 SAMPLERS = ("UniformSample", "SampleFrames", "DenseSampleFrames")
@@ -139,22 +138,29 @@ def complete_sizes(cfg: dict) -> None:
         ValueError: A pipeline of another size, or one that would have to follow a tower whose input is no square.
     """
     written, model = cfg.pop("crop_size", None), cfg["model"] if isinstance(cfg.get("model"), dict) else {}
-    backbone = model.get("backbone")
+    backbone = model.get("backbone") or {}
     if kind_of(backbone) != "CLIPBackbone":
         return
-    side = tower_of(backbone["arch"], backbone.get("image_size")).image_size
+    prepared = frames_of(backbone)
+    side = prepared.size
     for name, pipeline in pipelines(cfg).items():
+        for step in pipeline:
+            if kind_of(step) == "PrepareFrames":
+                follows = dict(size=side[0] if side[0] == side[1] else side[::-1],
+                               interpolation=prepared.interpolation, resize_mode=prepared.resize_mode)
+                step.update({key: value for key, value in follows.items() if key not in step})
         if written is not None and (written, written) != side:
             if side[0] != side[1]:
                 raise ValueError(f"the image tower takes frames of {side[0]}x{side[1]} pixels, for which the steps of "
                                  f"{name} cannot be derived from crop_size={written}: write them out, without it")
             for step in pipeline:
-                _resize(step, written, side[0])
+                if kind_of(step) != "PrepareFrames":
+                    _resize(step, written, side[0])
         try:
             view = read_view(pipeline)
         except ValueError:  # what it makes of a video is not known; a run says what does not fit
             continue
-        if view.side not in (None, side):
+        if view.side not in (None, side) and "dataloader" in name:  # what a run reads
             raise ValueError(f"{name} makes frames of {view.side[0]}x{view.side[1]} pixels, the image tower takes "
                              f"{side[0]}x{side[1]}: set model.image_size, or the sizes of the steps")
 

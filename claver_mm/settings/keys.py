@@ -74,13 +74,6 @@ def dotted(node: Mapping, before: str = "") -> Iterator[str]:
             yield from dotted(value, f"{before}{key}.")
 
 
-def kind_of(node: Mapping | None) -> str:
-    """The name of a registered type without its scope, ``ThreeCrop`` of ``mmaction.ThreeCrop`` or of the class itself;
-    empty where there is none."""
-    kind = (node or {}).get("type")
-    return (kind if isinstance(kind, str) else getattr(kind, "__name__", "")).rpartition(".")[2]
-
-
 def plain(node: Any) -> Any:
     """A copy of nested settings in plain dicts, lists and tuples."""
     if isinstance(node, dict):  # dict's own items: MMEngine's dict builds what it holds lazily when asked for it

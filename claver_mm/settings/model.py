@@ -10,10 +10,11 @@ from typing import Any
 from ..catalog import find_classes
 from ..language.prompts import read_lines
 from ..language.shipped import find_bank
+from ..protocols.views import kind_of
 from ..towers.architectures import Arch, model_config, tower_of
 from ..towers.head import class_tokens_suffice
 from ..towers.preprocessing import Preprocessing, preprocessing_of
-from .keys import did_you_mean, kind_of, plain
+from .keys import did_you_mean, plain
 
 BUILDER = "CLAVERRecognizer"
 SHARED = {
@@ -80,7 +81,7 @@ def _follow_tower(written: dict) -> None:
     """What the image tower decides, where the model does not say it: mean and standard deviation, and whether class
     tokens are all that the temporal transformer has to give."""
     backbone, neck = written["backbone"], written["neck"]
-    prepared = _preprocessing(backbone)
+    prepared = frames_of(backbone)
     given = written.get("data_preprocessor")
     written["data_preprocessor"] = given = {"type": "ActionDataPreprocessor", "format_shape": "NCTHW", **(given or {})}
     given.setdefault("mean", prepared.mean_255)
@@ -90,8 +91,10 @@ def _follow_tower(written: dict) -> None:
         neck.setdefault("class_tokens_only", class_tokens_suffice(tower_of(backbone["arch"]), pool))
 
 
-def _preprocessing(backbone: Mapping) -> Preprocessing:
-    return preprocessing_of(*(backbone.get(key) for key in ("arch", "pretrained", "preprocessing", "image_size")))
+def frames_of(backbone: Mapping) -> Preprocessing:
+    """How frames are prepared for the image tower of a config."""
+    return preprocessing_of(backbone["arch"], backbone.get("pretrained"), backbone.get("preprocessing"),
+                            backbone.get("image_size"))
 
 
 def _hand_on(value: Any, part: dict, name: str, key: str) -> None:
@@ -107,9 +110,10 @@ def _hand_on(value: Any, part: dict, name: str, key: str) -> None:
 
 
 def _choose_bank(head: dict) -> list[str]:
-    bank = None
-    if head.get("classes") is not None:
-        bank = find_bank(read_lines(head["classes"], "classes"))
+    if head.get("classes") is None:
+        del head["bank"]
+        return []
+    bank = find_bank(read_lines(head["classes"], "classes"))
     if bank is not None:
         head["bank"] = bank
         return []
@@ -148,10 +152,13 @@ def agree(model: Mapping) -> None:
 
 def _check_preprocessing(model: Mapping) -> None:
     """Refuse frames that are not normalised as for the weights of the image tower."""
-    backbone, given = model.get("backbone"), model.get("data_preprocessor")
+    backbone, given = model.get("backbone") or {}, model.get("data_preprocessor")
     if kind_of(backbone) != PARTS["backbone"] or not backbone.get("pretrained") or not given:
         return
-    prepared = _preprocessing(backbone)
+    if isinstance(backbone["arch"], Mapping) and "preprocess_cfg" not in backbone["arch"] \
+            and not backbone.get("preprocessing"):
+        return  # what weights of a model of one's own were trained with, nobody but its owner knows
+    prepared = frames_of(backbone)
     for key, wanted in (("mean", prepared.mean_255), ("std", prepared.std_255)):
         if key in given and any(abs(a - b) > 0.5 for a, b in zip(given[key], wanted, strict=True)):
             raise ValueError(

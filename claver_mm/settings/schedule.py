@@ -7,7 +7,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
-from .keys import kind_of
+from ..protocols.views import kind_of
 
 WARM_UPS = ("LinearLR", "ConstantLR", "LinearParamScheduler", "ConstantParamScheduler", "LinearMomentum",
             "ConstantMomentum")

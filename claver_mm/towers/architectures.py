@@ -11,6 +11,7 @@ import copy
 import json
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 import open_clip
 import torch
@@ -148,9 +149,8 @@ def _tower(config: str) -> Tower:
         act = QuickGELU if json.loads(config).get("quick_gelu") and not isinstance(visual, TimmModel) else nn.GELU
         if not isinstance(visual, TimmModel | ModifiedResNet):
             D, layers = visual.positional_embedding.shape[-1], visual.transformer.resblocks
-            pooling = _clip_pooling(visual)
-            return Tower(D, tuple(visual.grid_size), 1, pooling, "vit", len(layers), layers[0].attn.num_heads, size,
-                         act)
+            return Tower(D, tuple(visual.grid_size), 1, _clip_pooling(visual), "vit", len(layers),
+                         layers[0].attn.num_heads, size, act)
         if isinstance(visual, ModifiedResNet):
             D, grid = visual.attnpool.k_proj.in_features, (size[0] // 32, size[1] // 32)
             return Tower(D, grid, 0, "attention", "resnet", None, None, size, nn.ReLU, checkpointing=False)
@@ -168,7 +168,7 @@ def _tower(config: str) -> Tower:
                  trunk.blocks[0].attn.num_heads, size, act)
 
 
-def _clip_pooling(visual: nn.Module) -> str:
+def _clip_pooling(visual: Any) -> str:
     """Of open_clip's transformers."""
     if visual.attn_pool is None and visual.pool_type in ("tok", "avg"):
         return "class_token" if visual.pool_type == "tok" else "mean"
@@ -178,7 +178,7 @@ def _clip_pooling(visual: nn.Module) -> str:
                      f"{getattr(visual, 'attn_pool_type', False)!r} is not known here, and none was published")
 
 
-def build_visual(config: dict) -> nn.Module:
+def build_visual(config: dict) -> Any:
     """open_clip's image tower of a model config (``model_config``), whole, from its initialisation."""
     visual = open_clip.CustomTextCLIP(**dict(config, text_cfg=NO_TEXTS)).visual
     if isinstance(visual, TimmModel) and _made_for(visual.trunk) not in (None, side_of(visual)):
@@ -186,7 +186,7 @@ def build_visual(config: dict) -> nn.Module:
     return visual
 
 
-def _made_for(trunk: nn.Module) -> tuple[int, int] | None:
+def _made_for(trunk: Any) -> tuple[int, int] | None:
     """Input size of a timm model that takes one size alone; None of those that take any."""
     if not hasattr(trunk, "set_input_size"):
         return None
@@ -194,7 +194,7 @@ def _made_for(trunk: nn.Module) -> tuple[int, int] | None:
     return None if size is None else tuple(size)
 
 
-def side_of(visual: nn.Module) -> tuple[int, int]:
+def side_of(visual: Any) -> tuple[int, int]:
     """Height and width of a tower's input in pixels."""
     size = visual.image_size
     return (size, size) if isinstance(size, int) else tuple(size)

@@ -4,12 +4,14 @@ Pure: imports torch, open_clip and pure parts of this package, nothing of ``mm*`
 """
 from __future__ import annotations
 
+from typing import Any
+
 import open_clip
 import torch
 from torch import Tensor, nn
 
 from ..kept import Kept, bit_sums, versions
-from ..language.encoder import encode_texts
+from ..language.encoder import allow_short_texts, encode_texts
 from ..language.texts import Texts
 from .architectures import Arch, Tower, model_config, tower_of
 from .pooling import OF_POOLING, take_pooling
@@ -39,6 +41,7 @@ class CLIPHead(nn.Module):
         clip = open_clip.CustomTextCLIP(**config)
         self._pool = take_pooling(clip.visual, self)
         self.text = clip.text
+        allow_short_texts(self.text)  # before threads share it
         self.logit_scale = clip.logit_scale
         self.logit_bias = clip.logit_bias
         self.kept = Kept(ROOM_FOR_FEATURES)
@@ -69,10 +72,11 @@ class CLIPHead(nn.Module):
 
     def image_parts(self) -> list[nn.Module | nn.Parameter]:
         """The parts that come from the image tower."""
-        return [part for name, part in (*self.named_children(), *self.named_parameters(recurse=False))
-                if name in OF_POOLING or name == "trunk"]
+        parts: list[tuple[str, nn.Module | nn.Parameter]] = [*self.named_children(),
+                                                             *self.named_parameters(recurse=False)]
+        return [part for name, part in parts if name in OF_POOLING or name == "trunk"]
 
-    def text_features(self, tokens: Tensor, **how) -> Tensor:
+    def text_features(self, tokens: Tensor, **how: Any) -> Tensor:
         """Unit embeddings of texts at their end-of-text token: token ids ``(..., context) -> (..., E)``.
 
         ``how`` are the arguments of ``claver_mm.language.encode_texts``.
@@ -80,7 +84,7 @@ class CLIPHead(nn.Module):
         features = encode_texts(self.text, tokens.flatten(0, -2), **how)
         return nn.functional.normalize(features, dim=-1).unflatten(0, tokens.shape[:-1])
 
-    def kept_text_features(self, texts: Texts, **how) -> Tensor:
+    def kept_text_features(self, texts: Texts, **how: Any) -> Tensor:
         """Unit embeddings ``(C, M, E)`` without gradients, made once for each set of texts, weights and precision.
 
         What is kept is found by the bits of the text tower, which every call reads (``claver_mm.kept.bit_sums``), so
@@ -111,7 +115,7 @@ class CLIPHead(nn.Module):
         return [*self.text.parameters(), *self.text.buffers()]
 
 
-def _scalar_logit_scale(module: CLIPHead, state_dict: dict, prefix: str, *_) -> None:
+def _scalar_logit_scale(module: CLIPHead, state_dict: dict, prefix: str, *_: object) -> None:
     """Files differ in whether logit scale and bias are scalars or vectors of one."""
     for name in ("logit_scale", "logit_bias"):
         key, own = prefix + name, getattr(module, name)

@@ -9,8 +9,8 @@ stands the temporal transformer. Both halves keep open_clip's names, so that eac
 """
 from __future__ import annotations
 
-import torch
-from open_clip.modified_resnet import ModifiedResNet
+from typing import Any
+
 from open_clip.timm_model import TimmModel
 from open_clip.transformer import VisionTransformer
 from torch import Tensor, nn
@@ -39,7 +39,7 @@ def build_image_trunk(arch: Arch, image_size: int | tuple[int, int] | None = Non
     return visual
 
 
-def image_tokens(trunk: nn.Module, images: Tensor) -> Tensor:
+def image_tokens(trunk: Any, images: Tensor) -> Tensor:
     """All tokens of the last block, ``(N, 3, h, w) -> (N, L, D)``: prefix tokens, then those of the grid, row by row.
 
     A map, as convolutional towers give, is such a grid.
@@ -48,19 +48,12 @@ def image_tokens(trunk: nn.Module, images: Tensor) -> Tensor:
     if tuple(images.shape[-2:]) != expected:
         raise ValueError(f"the image tower is built for frames of {expected} pixels, got {tuple(images.shape[-2:])}; "
                          "set image_size on the backbone, or crop the frames to fit")
-    if isinstance(trunk, TimmModel):
-        features = trunk.trunk.forward_features(images)
-        if features.ndim == 3:
-            return features
-        if getattr(trunk.trunk, "output_fmt", "NCHW") == "NHWC":
-            return features.flatten(1, 2)
-        return features.flatten(2).transpose(1, 2)
-    if isinstance(trunk, ModifiedResNet):
-        outputs = trunk.forward_intermediates(images, indices=1, intermediates_only=True)
-        return outputs["image_intermediates"][-1].flatten(2).transpose(1, 2)
-    outputs = trunk.forward_intermediates(images, indices=1, intermediates_only=True, output_fmt="NLC",
-                                          output_extra_tokens=True)
-    return torch.cat([outputs["image_intermediates_prefix"][-1], outputs["image_intermediates"][-1]], dim=1)
+    features = trunk.trunk.forward_features(images) if isinstance(trunk, TimmModel) else trunk(images)
+    if features.ndim == 3:
+        return features
+    if isinstance(trunk, TimmModel) and getattr(trunk.trunk, "output_fmt", "NCHW") == "NHWC":
+        return features.flatten(1, 2)
+    return features.flatten(2).transpose(1, 2)
 
 
 def clip_tokens(trunk: nn.Module, clips: Tensor) -> Tensor:
@@ -80,7 +73,7 @@ def keep_batch_statistics(trunk: nn.Module) -> None:
             module.eval()
 
 
-def set_checkpointing(trunk: nn.Module, on: bool, arch: Arch) -> None:
+def set_checkpointing(trunk: Any, on: bool, arch: Arch) -> None:
     """Whether activations of a tower's blocks are computed again in the backward pass.
 
     Raises:

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from copy import copy
+from typing import Any
 
 from open_clip.modified_resnet import ModifiedResNet
 from open_clip.timm_model import TimmModel
+from open_clip.transformer import VisionTransformer
 from torch import Tensor, nn
 
 OF_POOLING = ("ln_post", "proj", "attn_pool", "attnpool", "head")
@@ -17,7 +19,7 @@ OF_POOLING = ("ln_post", "proj", "attn_pool", "attnpool", "head")
 OF_TIMM_POOLING = ("norm", "attn_pool", "fc_norm", "head_drop", "head")
 """The same of the timm model within a tower, its ``trunk``."""
 
-Pooling = Callable[[nn.Module, Tensor], Tensor]
+Pooling = Callable[[Any, Tensor], Tensor]
 """``(holder of the parts, tokens (N, L, D)) -> (N, E)``."""
 
 
@@ -25,6 +27,8 @@ def leave_out_pooling(visual: nn.Module) -> None:
     """Take away what comes after the last block, in place."""
     if isinstance(visual, TimmModel):
         _leave_out(visual.trunk, OF_TIMM_POOLING)
+    elif isinstance(visual, VisionTransformer):
+        visual.pool_type = "none"  # gives all tokens
     _leave_out(visual, OF_POOLING)
 
 
@@ -65,30 +69,30 @@ def _hollow(trunk: nn.Module) -> nn.Module:
     return hollow
 
 
-def _by_timm(holder: nn.Module, x: Tensor) -> Tensor:
+def _by_timm(holder: Any, x: Tensor) -> Tensor:
     trunk = holder.trunk
     if not hasattr(trunk, "num_prefix_tokens"):  # of a map, which is averaged: in a single column as well
         x = x.unsqueeze(2) if getattr(trunk, "output_fmt", "NCHW") == "NHWC" else x.transpose(1, 2).unsqueeze(3)
     return holder.head(trunk.forward_head(trunk.norm(x) if hasattr(trunk, "norm") else x))
 
 
-def _by_class_token(holder: nn.Module, x: Tensor) -> Tensor:
+def _by_class_token(holder: Any, x: Tensor) -> Tensor:
     return holder.ln_post(x[:, 0]) @ holder.proj
 
 
-def _by_mean_then_norm(holder: nn.Module, x: Tensor) -> Tensor:
+def _by_mean_then_norm(holder: Any, x: Tensor) -> Tensor:
     return holder.ln_post(x[:, 1:].mean(dim=1)) @ holder.proj
 
 
-def _by_norm_then_mean(holder: nn.Module, x: Tensor) -> Tensor:
+def _by_norm_then_mean(holder: Any, x: Tensor) -> Tensor:
     return holder.ln_post(x)[:, 1:].mean(dim=1) @ holder.proj
 
 
-def _by_pooler(holder: nn.Module, x: Tensor) -> Tensor:
+def _by_pooler(holder: Any, x: Tensor) -> Tensor:
     """CoCa as open_clip trained it: of several queries the first."""
     return holder.ln_post(holder.attn_pool(x))[:, 0] @ holder.proj
 
 
-def _by_attention_of_map(holder: nn.Module, x: Tensor) -> Tensor:
+def _by_attention_of_map(holder: Any, x: Tensor) -> Tensor:
     """CLIP's ResNets; the positions of the grid are read row by row, so that one column serves."""
     return holder.attnpool(x.transpose(1, 2).unsqueeze(3))

@@ -24,7 +24,7 @@ def fit_positions_when_loading(visual: nn.Module) -> None:
         visual.register_load_state_dict_pre_hook(_fit_timm_positions)
 
 
-def _fit_timm_positions(visual: TimmModel, state_dict: dict, prefix: str, *_) -> None:
+def _fit_timm_positions(visual: TimmModel, state_dict: dict, prefix: str, *_: object) -> None:
     """Load hook: by timm's own function, as its ``set_input_size`` does."""
     key, trunk = f"{prefix}trunk.pos_embed", visual.trunk
     positions = state_dict.get(key)
@@ -39,7 +39,7 @@ def _note_grid(trunk: VisionTransformer, state_dict: dict, prefix: str, metadata
     metadata["grid"] = tuple(trunk.grid_size)
 
 
-def _fit_clip_positions(trunk: VisionTransformer, state_dict: dict, prefix: str, metadata: dict, *_) -> None:
+def _fit_clip_positions(trunk: VisionTransformer, state_dict: dict, prefix: str, metadata: dict, *_: object) -> None:
     """Load hook: positions of another grid are interpolated."""
     key = prefix + "positional_embedding"
     positions = state_dict.get(key)

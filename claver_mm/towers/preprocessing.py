@@ -5,13 +5,15 @@ Pure: imports open_clip, numpy and Pillow, nothing of ``mm*``.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import open_clip
+from open_clip.pretrained import download_pretrained_from_hf
 from open_clip.transform import PreprocessCfg, image_transform_v2
 from PIL import Image
 from torchvision.transforms import Compose, Normalize, ToTensor
@@ -81,16 +83,21 @@ def preprocessing_of(arch: Arch, pretrained: str | Path | None = None, given: st
             setting.
     """
     found = _recorded(arch, given if isinstance(given, str) else pretrained)
-    prepared = Preprocessing(tower_of(arch, image_size).image_size, tuple(map(float, found["mean"])),
-                             tuple(map(float, found["std"])), found["interpolation"], found["resize_mode"])
+    prepared = Preprocessing(tower_of(arch, image_size).image_size, _numbers(found["mean"]),
+                             _numbers(found["std"]), found["interpolation"], found["resize_mode"])
     if given is None or isinstance(given, str):
         return prepared
     known = [field.name for field in fields(Preprocessing) if field.name != "size"]
     odd = [key for key in given if key not in known]
     if odd:
         raise ValueError(f"preprocessing takes {', '.join(known)}, not {odd[0]!r}; a size is said by image_size")
-    return replace(prepared, **{key: tuple(map(float, value)) if isinstance(value, Sequence) and not isinstance(
-        value, str) else value for key, value in given.items()})
+    changes = {key: _numbers(value) if key in ("mean", "std") else value for key, value in given.items()}
+    return replace(prepared, **changes)
+
+
+def _numbers(values: Iterable[float]) -> Any:
+    """One for each colour, which ``Preprocessing`` counts."""
+    return tuple(map(float, values))
 
 
 def _recorded(arch: Arch, pretrained: str | Path | None) -> dict:
@@ -132,7 +139,7 @@ def config_file(name: str) -> Path:
         path = Path(place).expanduser() / "open_clip_config.json"
     else:
         written_config(name)  # says why it cannot be had
-        path = Path(open_clip.download_pretrained_from_hf(place, filename="open_clip_config.json"))
+        path = Path(download_pretrained_from_hf(place, filename="open_clip_config.json"))
     if not path.is_file():
         raise ValueError(f"no open_clip_config.json in {path.parent}")
     return path

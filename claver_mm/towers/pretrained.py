@@ -8,11 +8,13 @@ from difflib import get_close_matches
 from pathlib import Path
 
 import open_clip
+from open_clip.pretrained import download_pretrained_from_hf
 
 from ..weights.torchscript import is_torchscript
 from .architectures import PAPER_ARCHS, SCHEMES, Arch, model_config, shown_arch
 
-OPEN_CLIP = "open_clip:"
+OPEN_CLIP, HUB = "open_clip:", "hf-hub:"
+CONFIG = "open_clip_config.json"
 WEIGHTS = (".safetensors", ".bin", ".pth", ".pt")
 NAMES = ("open_clip_model", "open_clip_pytorch_model", "model", "pytorch_model")
 """What open_clip's weights are called in a folder, in the order in which it takes them."""
@@ -47,6 +49,56 @@ def parse_reference(reference: str) -> tuple[str, str]:
     if tag not in tags or arch == tag:
         raise ValueError(f"{reference!r} names no weights of {arch}; its tags: {', '.join(tags) or 'none'}")
     return arch, tag
+
+
+def tower_settings(reference: str, weights: str | Path | None = None,
+                   cache_dir: str | Path | None = None) -> dict[str, str]:
+    """``arch``, ``pretrained`` and ``preprocessing`` of a model by the name of its tower.
+
+    Args:
+        reference: As of ``parse_reference``.
+        weights: A file with the weights, where they shall not be downloaded. They are prepared for as those that
+            ``reference`` names.
+        cache_dir: Where downloaded weights lie.
+
+    Raises:
+        FileNotFoundError: No such file.
+        ValueError, RuntimeError: As of ``parse_reference`` and ``resolve_pretrained``.
+    """
+    arch, pretrained = parse_reference(reference)
+    if weights is not None and not Path(weights).expanduser().is_file():
+        raise FileNotFoundError(f"no weights file at {weights}")
+    if cache_dir is not None and reference.startswith(HUB):
+        arch = pretrained = f"local-dir:{_snapshot(reference, cache_dir, with_weights=weights is None)}"
+    elif cache_dir is not None and weights is None and not reference.startswith(SCHEMES):
+        weights = resolve_pretrained(pretrained, arch, cache_dir)
+    if weights is None:
+        return dict(arch=arch, pretrained=pretrained)
+    settings = dict(arch=arch, pretrained=str(weights))
+    return settings if arch == pretrained else dict(settings, preprocessing=pretrained)
+
+
+def _snapshot(reference: str, cache_dir: str | Path, with_weights: bool) -> Path:
+    """Folder in a cache of the hub with a model's config and weights, which are downloaded unless they lie there."""
+    place = reference.removeprefix(HUB)
+    try:
+        config = download_pretrained_from_hf(place, filename=CONFIG, cache_dir=str(cache_dir))
+        if with_weights:
+            download_pretrained_from_hf(place, cache_dir=str(cache_dir))
+    except FileNotFoundError as error:  # open_clip's, of the hub and of its offline mode
+        raise RuntimeError(f"{reference} is not in {cache_dir}, and could not be downloaded: {error}") from error
+    return Path(config).parent
+
+
+def reference_of(arch: Arch, pretrained: str | Path | None) -> str | dict:
+    """The name that ``parse_reference`` reads; of weights that are a file, or none, the architecture alone, and of a
+    model config the config."""
+    if not isinstance(arch, str):
+        return dict(arch)
+    if arch.startswith(SCHEMES):
+        return arch
+    tags = open_clip.list_pretrained_tags_by_model(PAPER_ARCHS.get(arch, arch))
+    return f"{OPEN_CLIP}{arch}/{pretrained}" if pretrained in tags else arch
 
 
 def resolve_pretrained(pretrained: str | Path, arch: Arch, cache_dir: str | Path | None = None) -> Path:
@@ -88,7 +140,7 @@ def _of_scheme(name: str, cache_dir: str | Path | None) -> Path:
     scheme, place = open_clip.factory.parse_model_name(name)
     if scheme == "hf-hub":
         try:
-            return Path(open_clip.download_pretrained_from_hf(
+            return Path(download_pretrained_from_hf(
                 place, cache_dir=None if cache_dir is None else str(cache_dir)))
         except Exception as error:  # of the hub, and of its offline mode
             raise RuntimeError(f"the weights of {name!r} could not be downloaded ({error}); give the path of a file, "

@@ -50,5 +50,11 @@ def test_a_share_or_patches_that_do_not_fit_are_refused():
         remove_patches(clips, torch.ones(1, 2, 4, 4), 1.5)
     with pytest.raises(ValueError, match="clips and frames"):
         remove_patches(clips, torch.ones(1, 3, 4, 4), 0.5)
-    with pytest.raises(ValueError, match="32 x 32.*5 x 4"):
-        remove_patches(clips, torch.ones(1, 2, 5, 4), 0.5)
+    with pytest.raises(ValueError, match="32 x 32.*33 x 4"):
+        remove_patches(clips, torch.ones(1, 2, 33, 4), 0.5)
+
+
+def test_pixels_beyond_the_last_whole_patch_stay_as_a_vit_does_not_see_them():
+    """384 pixels in patches of 14, as of SigLIP's largest tower, were refused."""
+    kept = remove_patches(torch.ones(1, 3, 2, 32, 32), torch.ones(1, 2, 5, 4), 1)
+    assert not kept[..., :30, :].any() and (kept[..., 30:, :] == 1).all()

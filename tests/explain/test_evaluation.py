@@ -26,7 +26,7 @@ class Head(nn.Module):
 
     def __init__(self):
         super().__init__()
-        self.clip = SimpleNamespace(logit_scale=torch.tensor(math.log(10.0)))
+        self.clip = SimpleNamespace(logit_scale=torch.tensor(math.log(10.0)), logit_bias=None)
 
     def forward(self, x):
         slope = (x[:, :, -1] - x[:, :, 0]).mean((1, 2, 3))
@@ -64,6 +64,15 @@ def test_answers_and_similarities_are_those_of_the_model():
     assert result.similarities == pytest.approx([0.3, 0.3, -0.3])  # mean over views, without the logit scale
     assert result.accuracy == pytest.approx(2 / 3) and result.similarity == pytest.approx(0.1)
     assert model.training and not model.cls_head._forward_hooks
+
+
+def test_a_bias_of_logits_is_no_similarity():
+    """SigLIP's models add one to their logits."""
+    model = Model(Head())
+    plain = evaluate(model, loader()).similarities
+    model.cls_head.clip.logit_bias = torch.tensor(-5.0)
+    model.cls_head.register_forward_hook(lambda head, args, logits: logits - 5)
+    assert evaluate(model, loader()).similarities == pytest.approx(plain)
 
 
 def test_a_change_of_the_inputs_comes_before_the_model():

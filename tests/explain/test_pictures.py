@@ -18,6 +18,7 @@ from claver_mm.explain.pictures import (
     explanation_figure,
     image_rows,
     overlays,
+    word_lines,
     word_shades,
 )
 
@@ -47,15 +48,6 @@ def test_a_word_that_the_context_cuts_is_kept():
     with pytest.warns(UserWarning, match="cut"):
         tokens = tokenize(["a shape turning counterclockwise"], arch)[0]
     assert words_of(tokens, [1] * 6, arch)[-1] == ("counter", 1)
-
-
-def test_words_of_another_tokenizer_are_refused(monkeypatch):
-    class WordPieces:
-        pass
-
-    monkeypatch.setattr("claver_mm.explain.explanation.tokenizer_of", lambda arch: WordPieces())
-    with pytest.raises(ValueError, match="CLIP's own tokenizer, 'ViT-B-16-SigLIP' has a WordPieces"):
-        words_of(tokenize(["a"], ARCH)[0], range(16), "ViT-B-16-SigLIP")
 
 
 def test_relevance_shows_as_light_also_in_a_grey_print():
@@ -214,3 +206,21 @@ def test_frames_have_shares_only_where_there_is_a_temporal_transformer(tmp_path)
         made(**changes).save(tmp_path / f"{name}.html")
     assert "frame's share" in (tmp_path / "with.html").read_text()
     assert "frame's share" not in (tmp_path / "without.html").read_text()
+
+
+@pytest.mark.parametrize("absent, note", [
+    (dict(spatial=None, combined=None), "no spatial map: the image tower has no attention that can be read"),
+    (dict(words=None), "no words: the text tower has no attention that can be read")], ids=["maps", "words"])
+def test_what_is_not_explained_is_said_wherever_it_would_stand(absent, note, tmp_path):
+    explanation = made(T=2, **absent)
+    assert list(image_rows(explanation)) == (["frame", "temporal"] if "spatial" in absent else [
+        "frame", "spatial", "temporal", "both"])
+    for suffix in ("html", "svg", "mp4"):
+        explanation.save(tmp_path / f"made.{suffix}")
+    page = (tmp_path / "made.html").read_text()
+    assert f"Here is {note}." in page and "a person &lt;juggles&gt; balls" in page
+    assert ("of the text's relevance" in page) == ("words" not in absent)
+    for width in (COLUMN_WIDTH, PAGE_WIDTH):
+        drawn = [word for line in word_lines(explanation, width) for _, word, *_ in line]
+        assert " ".join(drawn).endswith(f"similarity 0.310 ({note})")
+        assert drawn[:4] == ["a", "person", "<juggles>", "balls"]

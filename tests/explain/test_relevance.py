@@ -6,7 +6,7 @@ from tiny_claver import build, tokens_of
 from torch import nn
 
 from claver_mm.attention import PATTERNS, naive_attention_weights
-from claver_mm.explain.attention import record_attention
+from claver_mm.explain.layers import record_attention
 from claver_mm.explain.relevance import relevance
 from claver_mm.explain.shuffling import shuffle_tokens
 from claver_mm.temporal import KroneckerAttention

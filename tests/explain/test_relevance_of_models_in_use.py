@@ -8,7 +8,7 @@ from tiny_claver import build, tokens_of
 from torch import nn
 
 from claver_mm.attention import may_see
-from claver_mm.explain.attention import record_attention
+from claver_mm.explain.layers import record_attention
 from claver_mm.explain.relevance import relevance
 from claver_mm.explain.twin import twin_of
 from claver_mm.temporal import KroneckerAttention

@@ -90,6 +90,11 @@ def test_class_tokens_stay_unless_all_tokens_are_asked_for(tokens, moved):
     assert len(set((patches // 9).tolist())) == 4 and patches.tolist() != sorted(patches.tolist())
 
 
+def test_where_there_is_no_class_token_all_patches_move():
+    assert torch.equal(token_order(36, 4, "patches", 0, num_prefix=0), token_order(36, 4, "all", 0))
+    assert token_order(36, 4, "patches", 0, num_prefix=2)[:2].tolist() == [0, 1]
+
+
 def test_shuffling_all_tokens_keeps_the_mean_over_all_outputs_of_joint_attention_and_moves_its_class_tokens():
     model, x = transformer("joint"), clips()
     plain, shuffled = run(model, x), run(model, x, "after", tokens="all")

@@ -1,11 +1,12 @@
 """Checking prompt banks, from Python and by claver check-prompts."""
+import json
 
 import pytest
 from claver_mm_cli import main
-from toy import ROOT
+from toy import ROOT, TINY
 
-from claver_mm.clip import count_tokens
 from claver_mm.language import check_bank, read_bank
+from claver_mm.towers.tokenizer import count_tokens
 
 BAD = """\
 jumping:
@@ -90,6 +91,37 @@ def test_the_tool_passes_the_banks_of_the_project_and_sums_them_up(tool):
     table = (ROOT / "prompts/README.md").read_text()
     rows = [line for line in said.splitlines() if line.startswith("|")]
     assert len(rows) == 2 + 4 * 3 and all(row in table for row in rows), "prompts/README.md has an old table"
+
+
+def test_no_shipped_text_is_cut_at_32_tokens(tool):
+    """The context of PE-Core, which took every fiftieth text without its end."""
+    status, said = tool("--arch", "PE-Core-B-16")
+    assert status == 0 and said.endswith("0 problems\n"), said
+
+
+def test_the_tool_names_every_text_that_an_architecture_would_cut(tool, tmp_path):
+    (tmp_path / "bank.yaml").write_text(f"jumping: [{'hop ' * 30}]\nrunning: [{'run ' * 31}]\n")
+    (tmp_path / "classes.txt").write_text("jumping\nrunning\n")
+    given = tmp_path / "bank.yaml", "--classes", tmp_path / "classes.txt"
+    status, said = tool(*given, "--arch", "PE-Core-B-16")
+    assert status == 1 and "bank.yaml:2: running: text: 33 tokens, 32 fit" in said and said.endswith("1 problem\n")
+    assert tool(*given)[0] == tool(*given, "--arch", "PE-Core-bigG-14-448")[0] == 0
+    assert tool(*given, "--arch", "PE-Core-B-16", "--context", 33)[0] == 0
+    status, said = tool(*given, "--arch", "no-such-tower")
+    assert status == 2 and "unknown architecture 'no-such-tower'" in said
+
+
+def test_the_tool_counts_by_the_tokenizer_of_the_architecture(tool, tmp_path):
+    pytest.importorskip("transformers")
+    from local_tokenizers import end_marked
+    config = dict(TINY, text_cfg=dict(TINY["text_cfg"], context_length=5, hf_tokenizer_name="hub", vocab_size=7))
+    (tmp_path / "open_clip_config.json").write_text(json.dumps(dict(model_cfg=config)))
+    end_marked(tmp_path)
+    (tmp_path / "bank.yaml").write_text("jumping: [a cat runs]\nrunning: [a a cat runs dog]\n")
+    (tmp_path / "classes.txt").write_text("jumping\nrunning\n")
+    status, said = tool(tmp_path / "bank.yaml", "--classes", tmp_path / "classes.txt",
+                        "--arch", f"local-dir:{tmp_path}")
+    assert status == 1 and "running: text: 6 tokens, 5 fit" in said and said.endswith("1 problem\n")
 
 
 def test_the_tool_names_the_faults_of_a_bank_and_fails(tool, tmp_path):

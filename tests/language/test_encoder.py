@@ -9,8 +9,9 @@ import torch.distributed as dist
 from processes import run_on
 from toy import TINY
 
-from claver_mm.clip import CLIPHead, tokenize
-from claver_mm.language.encoder import encode_texts, text_lengths
+from claver_mm.language.encoder import allow_short_texts, encode_texts, text_lengths
+from claver_mm.towers.head import CLIPHead
+from claver_mm.towers.tokenizer import tokenize
 
 TEXTS = ["run", "a person walks up the stairs with a heavy box", "run", "jump over the fence", "swim", "a long " * 7]
 
@@ -74,41 +75,32 @@ def test_checkpointing_keeps_no_activations():
     assert kept(checkpointing=True) < 0.02 * kept()
 
 
-@pytest.mark.parametrize("change", ["bidirectional", "class token", "last token"])
-def test_towers_that_read_beyond_the_end_get_their_texts_whole(change):
-    config = dict(context_length=12, vocab_size=49408, width=32, heads=2, layers=2, output_dim=16)
-    config |= {"bidirectional": dict(no_causal_mask=True), "class token": dict(embed_cls=True),
-               "last token": dict(pool_type="last")}[change]
+def test_a_tower_that_nobody_prepared_gets_its_texts_whole_and_no_hook():
+    """A hook was registered at the first call, while another thread might be running the tower."""
     torch.manual_seed(0)
-    model = open_clip.transformer.TextTransformer(**config).eval()
-    tokens = open_clip.tokenize(["run", "a person walks"], 12 - (change == "class token"))
-    assert text_lengths(model, tokens).tolist() == [tokens.shape[1]] * 2
+    model = open_clip.transformer.TextTransformer(context_length=12, vocab_size=49408, width=32, heads=2, layers=2,
+                                                  output_dim=16).eval()
+    tokens = open_clip.tokenize(["run", "a person walks"], 12)
     with torch.no_grad():
         torch.testing.assert_close(encode_texts(model, tokens), model(tokens), atol=1e-6, rtol=1e-5)
+    assert text_lengths(model, tokens).tolist() == [12, 12] and not model.transformer._forward_pre_hooks
+    for _ in range(2):
+        allow_short_texts(model)
+    assert text_lengths(model, tokens).tolist() == [3, 5] and len(model.transformer._forward_pre_hooks) == 1
 
 
-def test_a_tower_whose_blocks_take_their_tokens_by_name_gets_its_texts_whole():
-    """As Hugging Face's do: ``IndexError: tuple index out of range``."""
-    class Blocks(torch.nn.Embedding):
-        def forward(self, input_ids):
-            return super().forward(input_ids)
-
-    class Tower(torch.nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.transformer = Blocks(10, 4)
-
-        def forward(self, tokens):
-            return self.transformer(input_ids=tokens).mean(1)
-
-    model, tokens = Tower(), torch.tensor([[1, 2, 3], [4, 5, 6]])
-    torch.testing.assert_close(encode_texts(model, tokens), model(tokens))
+def test_blocks_take_their_tokens_by_name():
+    """``IndexError: tuple index out of range``."""
+    blocks, x = tower().transformer, torch.randn(2, 5, 32).double()
+    mask = torch.full((24, 24), -torch.inf).double().triu(1)
+    assert torch.equal(blocks(x=x, attn_mask=mask), blocks(x, attn_mask=mask[:5, :5]))
 
 
 def test_a_tower_that_is_read_at_a_named_token_is_cut_there():
     torch.manual_seed(0)
     model = open_clip.transformer.TextTransformer(context_length=12, vocab_size=100, width=32, heads=2, layers=2,
                                                   output_dim=16, pool_type="eos", eos_id=7).eval()
+    allow_short_texts(model)
     tokens = torch.tensor([[5, 9, 7, 0, 0, 0, 0, 0, 0, 0, 0, 0], [99, 3, 4, 6, 7, 7, 0, 0, 0, 0, 0, 0]])
     assert text_lengths(model, tokens).tolist() == [3, 5]
     with torch.no_grad():

@@ -26,19 +26,6 @@ def test_no_text_of_kinetics_is_longer_than_77_tokens(recwarn):
     assert not [warning for warning in recwarn if "is cut" in str(warning.message)]
 
 
-def test_a_long_text_is_cut_with_a_warning_that_names_it():
-    with pytest.warns(UserWarning, match="text of 102 tokens is cut to the context of 77: 'walk walk"):
-        tokens = tokenize(["walk " * 100], "B/16")
-    assert tokens[0, -1] == tokens.max()
-
-
-def test_texts_that_are_cut_are_counted_in_one_warning():
-    """A bank of thousands of texts for a small context gave as many warnings."""
-    with pytest.warns(UserWarning, match="'walk walk.*, and 2 more of 4$") as caught:
-        tokenize(["walk " * 90, "walk", "run " * 90, "hop " * 90], "B/16")
-    assert len(caught) == 1
-
-
 def test_the_motion_classes_are_those_of_the_generator():
     assert read_lines(ROOT / "prompts/classes/motion.txt", "classes") == list(MOTION_CLASSES)
 

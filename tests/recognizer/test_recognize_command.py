@@ -30,6 +30,13 @@ def test_the_tool_prints_json_for_labels_from_a_file(video, tmp_path, capsys):
     assert sum(entry["score"] for entry in record["labels"]) == pytest.approx(1)
 
 
+def test_the_tool_prints_labels_of_any_script_as_they_are_written(video, capsys):
+    labels = ["sauter à la corde", "бег", "السباحة", "तैरना", "跳绳"]
+    assert run_tool(video, "--labels", *labels) == 0
+    lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("  ")]
+    assert len(lines) == 5 and all(any(line.startswith(f"  {label} ") for line in lines) for label in labels)
+
+
 def test_the_commands_refuse_random_weights_and_say_what_they_take_for_a_label(video, capsys):
     """A video behind ``--labels`` became a label."""
     for name in ("recognize", "explain"):

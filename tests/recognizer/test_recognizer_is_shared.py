@@ -13,7 +13,7 @@ from rankings import LABELS, frames_of
 from toy import TINY
 
 from claver_mm import Recognizer
-from claver_mm.recognizer import UntrainedWarning
+from claver_mm.engine.trained import UntrainedWarning
 from claver_mm.streaming import VideoStream
 
 

@@ -38,10 +38,13 @@ def run(args: argparse.Namespace) -> None:
     for path, kind in zip(written, args.formats):
         found.save(path, **how.get(kind, picture))
     print(f"{args.video}: similarity {found.similarity:.3f} to {found.text!r}")
-    total = sum(value for _, value in found.words) or 1
-    width = max(len(word) for word, _ in found.words)
-    for word, value in found.words:
-        print(f"  {word:<{width}}  {100 * value / total:5.1f} %  {bar(value / total)}".rstrip())
+    if found.words:
+        total = sum(value for _, value in found.words) or 1
+        width = max(len(word) for word, _ in found.words)
+        for word, value in found.words:
+            print(f"  {word:<{width}}  {100 * value / total:5.1f} %  {bar(value / total)}".rstrip())
+    for note in found.absent:
+        print(f"  {note}")
     width = max(len(label) for label, _ in found.ranked)
     for label, score in found.ranked:
         print(f"  {label:<{width}}  {100 * score:5.1f} %")

@@ -45,7 +45,8 @@ def run(args: argparse.Namespace) -> None:
     if given:
         from claver_mm import Recognizer
         recognizer = Recognizer(args.config, args.checkpoint, args.device)
-        figure = draw_attention(*model_attention(recognizer.claver, recognizer.view(args.video).clip))
+        figure = draw_attention(*model_attention(recognizer.claver, recognizer.view(args.video).clip),
+                                class_tokens=recognizer.claver.clip.tower.num_prefix > 0)
     else:
         figure = draw_masks(args.patterns, args.frames, args.tokens)
     args.out.parent.mkdir(parents=True, exist_ok=True)

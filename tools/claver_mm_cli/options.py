@@ -69,13 +69,42 @@ def add_launcher(parser: argparse.ArgumentParser) -> None:
 
 def add_recognizer(parser: argparse.ArgumentParser, labels: str) -> None:
     """Options of what asks a recogniser for answers about labels."""
-    parser.add_argument("--config", required=True, help=CONFIG)
-    parser.add_argument("--checkpoint", help="weights")
+    model = parser.add_mutually_exclusive_group(required=True)
+    model.add_argument("--config", help=CONFIG)
+    add_tower(parser, model)
+    parser.add_argument("--frames", type=positive, help="frames that --tower looks at, 8 by default")
+    parser.add_argument("--checkpoint", help="weights of --config")
     parser.add_argument("--untrained", action="store_true", help="go on with random weights, whose scores mean nothing")
     parser.add_argument("--device", help="cuda where there is one, else cpu")
     some = parser.add_mutually_exclusive_group()
     some.add_argument("--labels", nargs="+", metavar="LABEL", help=labels)
     some.add_argument("--labels-file", help="one label a line (.txt), or a prompt bank (.yaml, .json, .csv)")
+
+
+def add_tower(parser: argparse.ArgumentParser, model: argparse._ActionsContainer) -> None:
+    """Options of a tower without a checkpoint of ours; ``--tower`` goes where what it is instead of goes."""
+    model.add_argument("--tower", metavar="NAME", help="a tower as it is, without training on videos: "
+                       "open_clip:ARCHITECTURE/TAG, hf-hub:ORGANISATION/NAME or local-dir:FOLDER")
+    parser.add_argument("--weights", metavar="FILE", help="the weights of --tower, which are downloaded when left out")
+    parser.add_argument("--cache-dir", metavar="FOLDER", help="where downloaded weights of --tower lie")
+
+
+def check_tower(args: argparse.Namespace, **others: object) -> None:
+    """Refuse options that have no meaning with, or without, ``--tower``."""
+    for option in ("weights", "cache_dir", "frames"):
+        if not args.tower and getattr(args, option, None) is not None:
+            raise ValueError(f"--{option.replace('_', '-')} is for --tower")
+    for option, value in others.items():
+        if args.tower and value:
+            raise ValueError(f"{option.replace('_', '-')} has no meaning with --tower, which has weights of its own")
+
+
+def tower_changes(args: argparse.Namespace) -> dict[str, object]:
+    """Settings of the config ``zero_shot/tower`` for ``--tower``."""
+    import claver_mm  # noqa: F401, I001
+    from claver_mm.towers.pretrained import tower_settings
+
+    return {f"model.{key}": value for key, value in tower_settings(args.tower, args.weights, args.cache_dir).items()}
 
 
 def check_labels(args: argparse.Namespace, texts: list[str], videos: list[str], command: str) -> None:
@@ -92,8 +121,17 @@ def check_labels(args: argparse.Namespace, texts: list[str], videos: list[str], 
 
 def open_recognizer(args: argparse.Namespace) -> Recognizer:
     """The recogniser of ``add_recognizer``'s options; random weights only where they are asked for."""
-    from claver_mm.recognizer import Recognizer, UntrainedWarning
+    import sys
 
+    from claver_mm.engine.trained import UntrainedWarning
+    from claver_mm.recognizer import Recognizer
+
+    check_tower(args, **{"--checkpoint": args.checkpoint, "--untrained": args.untrained})
+    if args.tower:
+        recognizer = Recognizer.from_pretrained(args.tower, args.frames or 8, weights=args.weights,
+                                                cache_dir=args.cache_dir, device=args.device)
+        print(recognizer, file=sys.stderr)
+        return recognizer
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", UntrainedWarning)

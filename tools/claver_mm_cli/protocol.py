@@ -1,5 +1,6 @@
 """Run a whole protocol with a config and a checkpoint, and print its row of a table.
 
+    claver protocol zero-shot-ucf101 --tower open_clip:PE-Core-L-14-336/meta --data-root data/ucf101
     claver protocol zero-shot-ucf101 --config zero_shot/claver_b16_32f_k400 --checkpoint epoch_20.pth \\
         --data-root data/ucf101
 
@@ -15,7 +16,7 @@ import sys
 from contextlib import nullcontext, redirect_stdout
 from pathlib import Path
 
-from .options import CONFIG, add_changes, add_launcher, changes
+from .options import CONFIG, add_changes, add_launcher, add_tower, changes, check_tower, tower_changes
 
 PROTOCOLS = ("zero-shot-ucf101", "zero-shot-hmdb51", "zero-shot-kinetics600", "few-shot-ucf101", "few-shot-hmdb51",
              "base-to-novel-ucf101", "base-to-novel-hmdb51")
@@ -25,8 +26,9 @@ DEVIATIONS = ("sample", "population")
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("protocol", choices=PROTOCOLS)
-    add("--config", required=True, help=f"{CONFIG}; of few-shot and base-to-novel protocols it trains")
+    add("--config", help=f"{CONFIG}; of few-shot and base-to-novel protocols it trains; zero_shot/tower with --tower")
     add("--checkpoint", help="weights that are tested, or that training starts from; not needed for --lists-only")
+    add_tower(parser, parser)
     add("--data-root", type=Path, required=True, help="folder of the data set")
     add("--videos", help="folder of the videos; <data-root>/videos, of Kinetics-600 <data-root>/videos_test")
     add("--list", type=Path, help="list or CSV file of Kinetics-600; <data-root>/kinetics600_test_list_videos.txt")
@@ -46,13 +48,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    changed = changes(args.cfg_options)
+    check_tower(args, **{"--checkpoint": args.checkpoint})
+    if not args.config and not args.tower:
+        raise ValueError("give --config and --checkpoint, or --tower")
+    changed = changes(args.cfg_options) | (tower_changes(args) if args.tower else {})
 
     from claver_mm.engine.protocols import Protocol
     from mmengine.dist import is_main_process
 
     protocol = Protocol(
-        args.protocol, args.config, args.data_root, args.checkpoint, videos=args.videos, kinetics_list=args.list,
+        args.protocol, args.config or "zero_shot/tower", args.data_root, args.checkpoint, tower=args.tower,
+        videos=args.videos, kinetics_list=args.list,
         shots=args.shots, seeds=args.seeds, few_shot_files=args.few_shot_files, base_classes=args.base_classes,
         views=args.views, deviation=args.deviation, work_dir=args.work_dir, resume=args.resume, changes=changed,
         launcher=args.launcher, local_rank=args.local_rank, show_log=args.verbose)

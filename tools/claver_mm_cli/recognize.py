@@ -1,6 +1,7 @@
 """Recognise videos: rank any labels, a prompt bank, or the config's own classes.
 
-    claver recognize video.mp4 --config claver_b16_k400 --checkpoint WEIGHTS --labels juggling diving "reading a book"
+    claver recognize video.mp4 --tower open_clip:PE-Core-L-14-336/meta --labels juggling diving "reading a book"
+    claver recognize video.mp4 --config claver_b16_k400 --checkpoint WEIGHTS
 
 The exit status is 1 if a video could not be read; the others have their answers.
 """

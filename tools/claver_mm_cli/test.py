@@ -1,6 +1,7 @@
-"""Test a checkpoint, with the views of the config's test pipeline.
+"""Test a checkpoint, with the views of the config's test pipeline; or a tower as it is, without one.
 
     claver test claver_b16_k400 work_dirs/claver_b16_k400/epoch_60.pth --dump scores.pkl
+    claver test --tower open_clip:PE-Core-L-14-336/meta --cfg-options data_root=/data/kinetics400
 
 On several GPUs: torchrun --nproc_per_node GPUS -m claver_mm_cli test CONFIG CHECKPOINT --launcher pytorch, which is
 what tools/dist_test.sh CONFIG CHECKPOINT GPUS does.
@@ -9,12 +10,14 @@ from __future__ import annotations
 
 import argparse
 
-from .options import CONFIG, add_run, changes, positive
+from .options import CONFIG, add_run, add_tower, changes, check_tower, positive, tower_changes
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("config", help=CONFIG)
-    parser.add_argument("checkpoint", help="checkpoint file")
+    parser.add_argument("config", nargs="?", help=f"{CONFIG}; zero_shot/tower with --tower")
+    parser.add_argument("checkpoint", nargs="?", help="checkpoint file; left out where all weights of the config are "
+                        "pretrained ones")
+    add_tower(parser, parser)
     add_run(parser)
     parser.add_argument("--dump", metavar="FILE.pkl",
                         help="write scores, label and path of every video to a pickle file")
@@ -25,6 +28,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     from claver_mm.engine.launch import build_runner, for_test, run_config
 
-    cfg = run_config(args.config, changes(args.cfg_options), work_dir=args.work_dir, launcher=args.launcher,
+    check_tower(args, checkpoint=args.checkpoint)
+    config = args.config or ("zero_shot/tower" if args.tower else None)
+    if config is None:
+        raise ValueError("give a config and a checkpoint, or --tower")
+    changed = changes(args.cfg_options) | (tower_changes(args) if args.tower else {})
+    cfg = run_config(config, changed, work_dir=args.work_dir, launcher=args.launcher,
                      local_rank=args.local_rank, show_log=args.verbose)
     build_runner(for_test(cfg, args.checkpoint, dump=args.dump, show_dir=args.show_dir, interval=args.interval)).test()

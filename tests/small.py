@@ -116,6 +116,26 @@ TOWERS = {
 """open_clip model config by kind."""
 
 
+def small_tower(arch) -> dict:
+    """A small tower of the same kind as an architecture's: class, pooling, prefix tokens, activation, bias of logits; a
+    text tower that masks, pools and projects alike, on CLIP's own vocabulary."""
+    from claver_mm.towers.architectures import model_config, tower_of
+
+    def kind(of):
+        tower = tower_of(of)
+        return tower.kind, tower.pooling, tower.num_prefix
+
+    config = model_config(arch)
+    small = next(each for each in TOWERS.values() if kind(each) == kind(arch))
+    alike = {key: config["text_cfg"][key] for key in ("no_causal_mask", "proj_bias", "pool_type")
+             if key in config["text_cfg"]}
+    if alike.get("pool_type") == "eos":
+        alike["eos_id"] = 49407
+    of_all = {key: config[key] for key in ("init_logit_bias", "quick_gelu") if key in config}
+    kept = {key: small[key] for key in ("embed_dim", "vision_cfg")}
+    return json.loads(json.dumps(kept | of_all | {"text_cfg": TEXT | alike}))
+
+
 def whole(kind: str):
     """open_clip's own model of a kind, in evaluation mode, no weight of it zero."""
     import open_clip

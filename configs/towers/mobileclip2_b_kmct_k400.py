@@ -1,0 +1,3 @@
+_base_ = ["mobileclip2_b_k400.py"]
+
+model = dict(neck=dict(type="KMCTNeck"))
