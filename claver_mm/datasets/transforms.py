@@ -148,17 +148,24 @@ def _apply(matrix: np.ndarray, img: np.ndarray) -> np.ndarray:
 class PrepareFrames(BaseTransform):
     """Resizes and crops frames as the weights of the image tower were trained, by open_clip's own steps.
 
-    In a config ``dict(type="PrepareFrames")`` is enough: the rest follows the tower.
+    In a config ``dict(type="PrepareFrames")`` is enough: the rest follows the tower, where the config is read by this
+    project (``claver``, ``tools/``, ``Recognizer``, ``ClaverRunner``).
 
     Required and modified keys: ``imgs``, RGB frames ``(h, w, 3)``, uint8; ``img_shape``.
 
     Args:
         size: Side of the frames, or ``(width, height)`` as in steps of the host.
         interpolation, resize_mode: See ``claver_mm.towers.preprocessing.Preprocessing``.
+
+    Raises:
+        ValueError: No size, or an unknown setting.
     """
 
-    def __init__(self, size: int | tuple[int, int], interpolation: str = "bicubic",
+    def __init__(self, size: int | tuple[int, int] | None = None, interpolation: str = "bicubic",
                  resize_mode: str = "shortest") -> None:
+        if size is None:
+            raise ValueError("PrepareFrames has no size: it follows the image tower in configs that claver_mm.engine."
+                             "configs.read_config has read; else give size, interpolation and resize_mode")
         width, height = (size, size) if isinstance(size, int) else size
         self.preprocessing = Preprocessing((height, width), (0., 0., 0.), (1., 1., 1.), interpolation, resize_mode)
 

@@ -98,3 +98,21 @@ def test_clip_color_jitter_without_strength_changes_nothing():
     step = TRANSFORMS.build(dict(type="ClipColorJitter", brightness=0.0, contrast=0.0, saturation=0.0, hue=0.0))
     out = step.transform(dict(imgs=[frame]))["imgs"][0]
     assert np.array_equal(out, frame)
+
+
+def test_frames_are_prepared_as_open_clip_prepares_them():
+    from open_clip.transform import PreprocessCfg, image_transform_v2
+    from PIL import Image
+    picture = np.random.default_rng(0).integers(0, 256, (40, 70, 3), dtype=np.uint8)
+    for mode in ("shortest", "squash", "longest"):
+        step = TRANSFORMS.build(dict(type="PrepareFrames", size=32, interpolation="bilinear", resize_mode=mode))
+        results = step(dict(imgs=[picture]))
+        whole = image_transform_v2(PreprocessCfg(size=32, mean=(0,) * 3, std=(1,) * 3, interpolation="bilinear",
+                                                 resize_mode=mode), is_train=False)
+        wanted = (whole(Image.fromarray(picture)).permute(1, 2, 0) * 255).round().numpy()
+        assert np.array_equal(results["imgs"][0], wanted) and results["img_shape"] == (32, 32)
+
+
+def test_a_step_that_follows_a_tower_says_so_where_there_is_none():
+    with pytest.raises(ValueError, match="PrepareFrames has no size: it follows the image tower"):
+        TRANSFORMS.build(dict(type="PrepareFrames"))
