@@ -34,7 +34,8 @@ class TemporalNeck(BaseModule):
         drop_path_rate: Largest stochastic-depth rate, growing linearly with depth.
         act: ``gelu`` or ``quick_gelu``; by ``arch``, else ``gelu``.
         embedding_std: Standard deviation at which the temporal embedding is drawn.
-        layout: ``tokens`` or ``maps``; ``auto`` tells them by which axis has ``in_channels``.
+        layout: ``tokens`` or ``maps``; ``auto`` means tokens behind an ``arch``, else tells them by which axis has
+            ``in_channels``.
         class_tokens_only: Give back the class tokens alone, ``(B, T, 1, D)``, which is all that
             ``ContrastiveTextHead`` reads; the last block then computes nothing else. For tokens only.
         interpolate: Whether a clip of another length than ``num_frames`` is taken at all.
@@ -65,7 +66,7 @@ class TemporalNeck(BaseModule):
             raise ValueError("give in_channels (the backbone's output channels), or arch of a CLIP backbone")
         self.num_frames = num_frames
         self.in_channels = in_channels
-        self.layout = layout
+        self.layout = "tokens" if layout == "auto" and arch is not None else layout
         width = in_channels if embed_dims is None else embed_dims
         self.project = projections(in_channels, width)
         act_layer = ACTIVATIONS[act] if act else activation(arch) if arch is not None else nn.GELU

@@ -156,4 +156,4 @@ def test_a_sharded_tower_trains_as_a_whole_one(kind, shards):
                 for name in ("one", "two"))
     assert list(one) == list(two)
     for name, value in one.items():
-        torch.testing.assert_close(two[name], value, rtol=0, atol=1e-5, msg=lambda text, name=name: name + text)
+        torch.testing.assert_close(two[name], value, rtol=2e-5, atol=1e-5, msg=lambda text, name=name: name + text)
