@@ -191,8 +191,8 @@ def test_an_ablation_changes_what_its_name_says(name, neck, texts):
 def test_every_file_that_a_config_names_is_there(name):
     """The description files that the published configs name do not exist."""
     cfg = read_config(ROOT / "configs" / f"{name}.py")
-    data_sets = [cfg[f"{split}_dataloader"].dataset for split in ("train", "val", "test") if f"{split}_dataloader" in cfg]
-    for node in (cfg.model.cls_head, *data_sets):
+    loaders = [cfg[key] for key in (f"{split}_dataloader" for split in ("train", "val", "test")) if key in cfg]
+    for node in (cfg.model.cls_head, *(loader.dataset for loader in loaders)):
         for key in ("classes", "templates", "bank"):
             if isinstance(node.get(key), str):
                 with open(node[key]) as file:
@@ -218,7 +218,8 @@ def test_a_leaf_as_written_serves_the_tools_of_the_host(name):
             assert [step.pop(key) for key in ("size", "interpolation", "resize_mode")]
     assert others == [first, first]
     if raw.model.type == "CLAVERRecognizer":
-        assert not {"arch", "pretrained", "num_frames", "classes"} & {*raw.model.get("backbone", {}), *raw.model.get("cls_head", {})}
+        parts = {*raw.model.get("backbone", {}), *raw.model.get("cls_head", {})}
+        assert not {"arch", "pretrained", "num_frames", "classes"} & parts
         assert whole.model.type == "Recognizer3D"
 
 
