@@ -1,5 +1,6 @@
 """What a run does with its towers, it does with any: freezing, groups, checkpointing, shards, averages, compiling."""
 import json
+import math
 
 import pytest
 import torch
@@ -12,6 +13,7 @@ from claver_mm.costs import build_without_weights
 from claver_mm.engine.launch import build_runner
 from claver_mm.engine.record import describe_tower
 from claver_mm.engine.sharding import blocks_of
+from claver_mm.model import CLAVER
 from claver_mm.towers.architectures import tower_of
 
 LEAVES = {"siglip": "towers/siglip2_b16_k400", "pe": "towers/pe_core_b16_k400",
@@ -157,3 +159,20 @@ def test_a_sharded_tower_trains_as_a_whole_one(kind, shards):
     assert list(one) == list(two)
     for name, value in one.items():
         torch.testing.assert_close(two[name], value, rtol=2e-5, atol=1e-5, msg=lambda text, name=name: name + text)
+
+
+@pytest.mark.parametrize("kind", TOWERS)
+def test_every_kind_trains_and_tests(kind, motion_videos, tmp_path):
+    """Step 0 is the tower's own answer, since the neck begins as the identity."""
+    cfg = toy_config("towers/mobileclip2_s2_k400", motion_videos, tmp_path, TOWERS[kind], **{
+        "train_dataloader.dataset.indices": 4, "val_dataloader.dataset.indices": 2,
+        "test_dataloader.dataset.indices": 2, "train_dataloader.batch_size": 4, "model.cls_head.bank": None})
+    runner = build_runner(cfg)
+    model = CLAVER.of(runner.model.eval())
+    clips = torch.randn(1, 3, 8, *tower_of(TOWERS[kind]).image_size)
+    with torch.no_grad():
+        tokens = model.image_tokens(clips)
+        assert torch.equal(model.read(model.mix(tokens)), model.read(tokens))
+    assert any(name.startswith("neck.") for name in names_that_change(runner))
+    assert all(math.isfinite(entry["loss"]) for entry in scalars(tmp_path) if "loss" in entry)
+    assert 0 <= runner.test()["acc/top1"] <= 1

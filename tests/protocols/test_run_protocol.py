@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 from claver_mm_cli import MISTAKE, main
+from local_tower import write_tower
 from mmaction.registry import MODELS
 from mmengine.config import Config
 from splits import classes_of, write_hmdb51, write_ucf101
@@ -65,6 +66,23 @@ def command(motion_videos, tmp_path, monkeypatch):
         if "--lists-only" not in options:
             return json.loads((tmp_path / "out/result.json").read_text())
     return run
+
+
+def test_a_tower_as_it_is_runs_a_protocol_without_a_checkpoint(motion_videos, tmp_path, capsys):
+    write_tower(tmp_path / "tower")
+    film, name = sorted((motion_videos / "val").iterdir())[0], f"local-dir:{tmp_path / 'tower'}"
+    for path in write_hmdb51(tmp_path / "data/annotations"):
+        (tmp_path / "data/videos" / path).parent.mkdir(parents=True, exist_ok=True)
+        os.link(film, tmp_path / "data/videos" / path)
+    options = ["--data-root", tmp_path / "data", "--work-dir", tmp_path / "out", "--cfg-options", "model.num_frames=2",
+               "test_dataloader.num_workers=0", "test_dataloader.persistent_workers=False",
+               "test_dataloader.batch_size=51"]
+    assert main([str(option) for option in ("protocol", "zero-shot-hmdb51", "--tower", name, *options)]) == 0
+    report = json.loads((tmp_path / "out/result.json").read_text())
+    assert report["tower"] == name and report["checkpoint"] is None and name in capsys.readouterr().out
+    assert len(report["runs"]) == 3 and {run["views"] for run in report["runs"]} == {"1x1"}
+    assert main([str(option) for option in ("protocol", "few-shot-hmdb51", "--tower", name, *options)]) == MISTAKE
+    assert "--tower is a model without a checkpoint, for zero-shot protocols" in capsys.readouterr().err
 
 
 def cells(report):
