@@ -14,7 +14,7 @@ from claver_mm.engine.configs import read_config
 def test_every_config_of_the_repository_is_shipped_and_found_by_name(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     names = config_names()
-    assert len(names) == 90 and names[0] == "claver_b16_16f_k400" and "zero_shot/claver_b16_32f_k400" in names
+    assert len(names) == 91 and names[0] == "claver_b16_16f_k400" and "zero_shot/claver_b16_32f_k400" in names
     for name in names:
         assert find_config(name) == find_config(f"{name}.py") == find_config(f"configs/{name}.py") == \
             CONFIGS / f"{name}.py"

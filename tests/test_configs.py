@@ -26,18 +26,8 @@ CLAVER = [name for name in LEAVES if name.startswith("claver_") and "motion" not
 BY_DATA_SET = {"k400": 400, "k600": 600, "ucf101": 101, "hmdb51": 51}
 
 
-@pytest.fixture
-def without_onednn():
-    """MobileOne at toy size makes oneDNN of torch 2.14 free memory twice in the backward pass, on processors without
-    AVX-512, and the process aborts; with torch's own convolutions it does not."""
-    with torch.backends.mkldnn.flags(enabled=False):
-        yield
-
-
 @pytest.mark.parametrize("name", [name for name in LEAVES if name != TESTED_ALONE])
-def test_leaf_trains_and_tests(name, motion_videos, tmp_path, request):
-    if "mobileone" in name:
-        request.getfixturevalue("without_onednn")
+def test_leaf_trains_and_tests(name, motion_videos, tmp_path):
     changes = {"train_dataloader.dataset.indices": 4, "val_dataloader.dataset.indices": 2,
                "test_dataloader.dataset.indices": 2, "train_dataloader.batch_size": 4}
     if "claver" not in name:

@@ -177,8 +177,8 @@ class ClaverRunner(Runner):
             ValueError: Parts of the model would be random beside others that are pretrained.
         """
         if not (self._load_from or self._resume or self._has_loaded or isinstance(self._train_loop, BaseLoop)):
-            check_trained(self.model.module if is_model_wrapper(self.model) else self.model)
-            self._init_model_weights()
+            if check_trained(self.model.module if is_model_wrapper(self.model) else self.model):
+                self._init_model_weights()
         self._shard()
         with self._errors_explained():
             return super().test()

@@ -12,8 +12,8 @@ class UntrainedWarning(UserWarning):
     """A model has random weights, so that what it says means nothing."""
 
 
-def check_trained(model: nn.Module) -> None:
-    """Refuse, or warn of, weights that stay random where there is no checkpoint.
+def check_trained(model: nn.Module) -> bool:
+    """Whether a model has pretrained weights where there is no checkpoint; refuse, or warn of, those that stay random.
 
     Warns:
         UntrainedWarning: All of them: a small model from scratch.
@@ -32,6 +32,7 @@ def check_trained(model: nn.Module) -> None:
     if random:
         warnings.warn("no checkpoint: all weights of this config are random, its scores mean nothing",
                       UntrainedWarning, stacklevel=3)
+    return not random
 
 
 def _loads(part: nn.Module) -> bool:

@@ -132,7 +132,7 @@ def test_ctrl_c_ends_the_check_in_one_line(folder):
     assert run.stdout.readline() == "begun\n"
     time.sleep(1)
     os.killpg(run.pid, signal.SIGINT)
-    said = run.communicate(timeout=30)[1].splitlines()
+    said = run.communicate(timeout=120)[1].splitlines()
     assert run.returncode == STOPPED and said[-1].startswith("claver check-data: interrupted; no list")
     assert not any("Traceback" in line for line in said) and not (folder / "report.json").exists()
 

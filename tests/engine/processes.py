@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import queue
 import socket
 import traceback
 from collections.abc import Callable
@@ -26,7 +27,7 @@ def run_on(world: int, function: Callable, *arguments) -> list:
     outcomes = {}
     try:
         for _ in workers:
-            rank, outcome, error = results.get(timeout=240)
+            rank, outcome, error = _next(results, workers)
             assert error is None, f"rank {rank}: {error}"
             outcomes[rank] = outcome
     finally:
@@ -35,6 +36,17 @@ def run_on(world: int, function: Callable, *arguments) -> list:
                 worker.terminate()
             worker.join()
     return [outcomes[rank] for rank in range(world)]
+
+
+def _next(results, workers: list, seconds: float = 300) -> tuple:
+    """The next result; an error as soon as a process has died without one."""
+    for _ in range(int(seconds)):
+        dead = [worker.exitcode for worker in workers if worker.exitcode]
+        try:
+            return results.get(timeout=1)
+        except queue.Empty:
+            assert not dead, f"a process ended with exit code {dead[0]}, without a word"
+    raise AssertionError(f"no result after {seconds} seconds")
 
 
 def _work(rank: int, world: int, port: int, function: Callable, arguments: tuple, results) -> None:
