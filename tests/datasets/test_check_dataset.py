@@ -121,8 +121,9 @@ def test_a_list_that_no_run_would_take_is_no_check(tmp_path, monkeypatch, capsys
 
 
 def test_ctrl_c_ends_the_check_in_one_line(folder):
-    """Each worker printed where it was, and so did the tool."""
-    code = ("import sys, time; sys.path.insert(0, 'tools'); import claver_mm_cli; claver_mm_cli.without_host = True; "
+    """Each worker printed where it was, and so did the tool. A background job ignores Ctrl-C unless told."""
+    code = ("import signal, sys, time; signal.signal(signal.SIGINT, signal.default_int_handler); "
+            "sys.path.insert(0, 'tools'); import claver_mm_cli; claver_mm_cli.without_host = True; "
             "from claver_mm.protocols import list_checks; from claver_mm.video import checks; "
             "checks.check_video = lambda path, settings: time.sleep(60); "
             "list_checks.tqdm = lambda findings, **_: print('begun', flush=True) or findings; claver_mm_cli.entry()")
@@ -132,7 +133,7 @@ def test_ctrl_c_ends_the_check_in_one_line(folder):
     assert run.stdout.readline() == "begun\n"
     time.sleep(1)
     os.killpg(run.pid, signal.SIGINT)
-    said = run.communicate(timeout=120)[1].splitlines()
+    said = run.communicate(timeout=30)[1].splitlines()
     assert run.returncode == STOPPED and said[-1].startswith("claver check-data: interrupted; no list")
     assert not any("Traceback" in line for line in said) and not (folder / "report.json").exists()
 
