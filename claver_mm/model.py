@@ -16,7 +16,6 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from threading import Lock
 
 import numpy as np
 import torch
@@ -215,33 +214,6 @@ def _preprocessing_in(model: nn.Module) -> Preprocessing:
         if isinstance(values, Tensor) and values.numel() == 3:
             found = replace(found, **{name: tuple((values.flatten() / 255).tolist())})
     return found
-
-
-class EvaluationMode:
-    """A context in which a model is in evaluation mode, whichever mode it was left in; threads share it."""
-
-    def __init__(self, model: nn.Module) -> None:
-        self.model = model
-        self._lock = Lock()
-        self._inside = 0
-        self._left_on: list[nn.Module] = []
-
-    def __reduce__(self) -> tuple:
-        return type(self), (self.model,)
-
-    def __enter__(self) -> None:
-        with self._lock:
-            self._inside += 1
-            for module in self.model.modules():
-                if module.training:
-                    module.training = False
-                    self._left_on.append(module)
-
-    def __exit__(self, *_) -> None:
-        with self._lock:
-            self._inside -= 1
-            while not self._inside and self._left_on:
-                self._left_on.pop().training = True
 
 
 def create_model(arch: Arch = "B/16", pretrained: str | Path | None = None, pattern: str | None = "kmt",

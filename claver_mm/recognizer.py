@@ -23,6 +23,7 @@ from tqdm import tqdm
 from .catalog import find_config
 from .engine.configs import completed, read_config
 from .engine.trained import check_trained, init_quietly
+from .evaluation_mode import EvaluationMode
 from .explain.explanation import Explanation, words_of
 from .explain.relevance import relevance
 from .inputs import Video, as_input, as_videos, opened
@@ -30,7 +31,7 @@ from .language.prompts import ACTION_TEMPLATES
 from .language.shipped import with_shipped_prompts
 from .language.texts import Labels, Texts, listed
 from .messages import quoted
-from .model import CLAVER, EvaluationMode, class_scores
+from .model import CLAVER, class_scores
 from .models.contrastive_head import ContrastiveTextHead
 from .protocols.views import read_view
 from .towers.architectures import shown_arch
@@ -145,7 +146,7 @@ class Recognizer:
         what = (f"mean over {view.frames} frames of {width}x{height} pixels; the order of frames is not seen"
                 if claver.temporal is None else
                 f"{claver.temporal.pattern} over {view.frames} frames of {width}x{height} pixels")
-        return f"{tower}: {what}; {view.clips} clips x {view.crops} crops"
+        return f"{tower}: {what}; views: {view.clips}x{view.crops}"
 
     def recognize(self, video: Video, labels: Labels | Texts | None = None, *, extra: Sequence[str] = (),
                   templates: Sequence[str] | None = ACTION_TEMPLATES, top: int | None = None, batch_size: int = 1,

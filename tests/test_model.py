@@ -10,7 +10,7 @@ from test_weights import PublishedCLAVER
 from toy import TINY
 
 from claver_mm import CLAVER, create_model
-from claver_mm.model import EvaluationMode
+from claver_mm.evaluation_mode import EvaluationMode
 from claver_mm.weights import WeightsDoNotFit
 
 
