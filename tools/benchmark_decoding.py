@@ -4,9 +4,9 @@
     git worktree add --detach ../before a9a6676
     python tools/benchmark_decoding.py --against ../before VIDEO ...
 
-Each package runs in a process of its own that stays; both open the same video and decode the same frames, one right after
-the other, first one and then the other first. Time is processor time; a ratio is the median over clips of ours over the
-other's, with the quartiles beside it. Videos of other sizes are made of those given with ``--sizes``, by libx264.
+Each package runs in a process of its own that stays; both open the same video and decode the same frames, one right
+after the other, and each is first every other time. Time is processor time; a ratio is the median over clips of ours
+over the other's, with the quartiles beside it. ``--sizes`` makes videos of those sizes of the given ones, by libx264.
 """
 from __future__ import annotations
 
@@ -85,7 +85,8 @@ def main() -> None:
     from benchmark_data import to_and_fro, write_video
 
     ours, theirs = start_server(ROOT), start_server(options.against)
-    lines = ["| video | ours over the other (median) | quartiles | other's ms a clip | same pixels |", "|---|---|---|---|---|"]
+    lines = ["| video | ours over the other (median) | quartiles | other's ms a clip | same pixels |",
+             "|---|---|---|---|---|"]
     print(*lines, sep="\n", flush=True)
     found = {}
     with tempfile.TemporaryDirectory() as folder:
