@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -65,7 +65,8 @@ class Recognizer:
 
     Args:
         config: Config of a recogniser with a ``ContrastiveTextHead``: a file, a shipped one by its name, or the config.
-        checkpoint: Its weights, complete. Without: the pretrained weights that the config names.
+        checkpoint: Its weights, complete, as a file or a state dict. Without: the pretrained weights that the config
+            names.
         device: ``cuda`` where there is one, else ``cpu``, when None.
         untrained: Ask for a model of random weights by name, in whole or in part.
 
@@ -80,7 +81,7 @@ class Recognizer:
         claver_mm.weights.WeightsDoNotFit: The checkpoint is not of this model.
     """
 
-    def __init__(self, config: str | Path | Config, checkpoint: str | Path | None = None,
+    def __init__(self, config: str | Path | Config, checkpoint: str | Path | Mapping[str, Tensor] | None = None,
                  device: str | torch.device | None = None, *, untrained: bool = False) -> None:
         if not isinstance(config, Config):
             config = Config.fromfile(find_config(config))
@@ -102,7 +103,9 @@ class Recognizer:
                 check_trained(self.model)
             init_quietly(self.model)
         else:
-            load_strict(self.model, read_state_dict(checkpoint), str(checkpoint))
+            given = isinstance(checkpoint, Mapping)
+            load_strict(self.model, dict(checkpoint) if given else read_state_dict(checkpoint),
+                        "the checkpoint" if given else str(checkpoint))
         self.model.to(device or ("cuda" if torch.cuda.is_available() else "cpu")).eval()
         self.claver = CLAVER.of(self.model)
         self._own = self.head.texts

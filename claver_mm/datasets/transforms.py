@@ -15,7 +15,7 @@ from mmcv.transforms import BaseTransform
 from mmengine.logging import print_log
 
 from ..towers.preprocessing import Preprocessing
-from ..video.decode import DECODERS, MAX_PIXELS, VideoReader, check_decoders
+from ..video.decode import DECODERS, MAX_PIXELS, VideoReader, check_decoders, stretch
 from ..video.shards import locate_video
 
 
@@ -33,7 +33,8 @@ class OpenVideo(BaseTransform):
     """Opens a video file, or a member of a tar shard (``shard.tar/member.mp4``); frames in memory (``array``) and
     folders of pictures (``frame_dir``) pass.
 
-    Required key: ``filename``. Added keys: ``video_reader``, ``total_frames``, ``avg_fps``.
+    Required key: ``filename``. Added keys: ``video_reader``, ``total_frames``, ``avg_fps``. With ``start`` and ``end``,
+    seconds or None, the video is the stretch between them: ``total_frames`` and ``start_index`` are its.
 
     Args:
         decoders: ``pyav`` and ``decord`` in the order in which they are tried. ``pyav`` first is faster on H.264, with
@@ -68,7 +69,9 @@ class OpenVideo(BaseTransform):
         source = locate_video(path) if self.backend_args is None else mmengine.fileio.get(path, self.backend_args)
         reader = ReaderForHost(source, path, self.decoders, self.loop_filter,
                                partial(print_log, logger="current", level=logging.WARNING), self.max_pixels)
-        return dict(results, video_reader=reader, total_frames=len(reader), avg_fps=reader.fps)
+        first, stop = stretch(results.get("start"), results.get("end"), len(reader), reader.fps, path)
+        return dict(results, video_reader=reader, total_frames=stop - first, avg_fps=reader.fps,
+                    start_index=results.get("start_index", 0) + first)
 
 
 @TRANSFORMS.register_module()

@@ -56,6 +56,11 @@ class Texts:
         content = repr(tuple(self.tokens.shape)).encode() + self.tokens.contiguous().numpy().tobytes()
         return hashlib.sha256(content).hexdigest()
 
+    @cached_property
+    def rows(self) -> tuple[bytes, ...]:
+        """SHA-256 of the token ids of each class, which tell it from others wherever it stands."""
+        return tuple(hashlib.sha256(row.contiguous().numpy().tobytes()).digest() for row in self.tokens)
+
     @property
     def named(self) -> tuple[tuple[str, ...], tuple[tuple[str, ...], ...], Tensor]:
         """Names, texts in words, and token ids of the names.

@@ -57,6 +57,8 @@ class ContrastiveTextHead(BaseHead):
             (``SigmoidLoss``). None follows the tower: ``sigmoid`` where it was trained with a bias of its logits, which
             is what that loss is trained with, ``softmax`` else. Scores are the same in either case, since a bias that
             all classes share cancels.
+        text_offsets: Learn a vector for each class that is added to the embeddings of its texts, from zero on: labels
+            keep their texts, and what videos of a class have in common beside is learnt too.
         draw_seed: Seed of the draws; draw number ``n`` is the same on every rank, and after a resume where
             ``DrawTextsHook`` tells the iteration.
         loss_cls: A loss of the host's in place of ``loss``.
@@ -67,7 +69,8 @@ class ContrastiveTextHead(BaseHead):
     Raises:
         ValueError: Class list and ``num_classes`` differ, a template without ``{}``, an unknown ``score`` or ``loss``,
             ``loss`` beside ``loss_cls``, a bank that has not as many texts for every class, a bank without classes,
-            kinds without a bank, neither templates nor bank, or two classes that are one to the model.
+            kinds or offsets without what they belong to, neither templates nor bank, or two classes that are one to the
+            model.
         FileNotFoundError: A file of classes, templates or texts does not exist.
     """
 
@@ -77,8 +80,8 @@ class ContrastiveTextHead(BaseHead):
                  num_draws: int = 5, frozen_text: bool = False, frozen_visual: bool = False,
                  grad_checkpointing: bool = False, tokens_at_once: int = TOKENS_AT_ONCE, share_texts: bool = True,
                  pool: str = "tower", score: str = "prob", loss: str | None = None,
-                 draw_seed: int = 0, loss_cls: dict | None = None, average_clips: str | None = "prob",
-                 **kwargs) -> None:
+                 text_offsets: bool = False, draw_seed: int = 0, loss_cls: dict | None = None,
+                 average_clips: str | None = "prob", **kwargs) -> None:
         check_choice("score", score, SCORES)
         if loss is not None:
             check_choice("loss", loss, tuple(LOSSES))
@@ -122,6 +125,10 @@ class ContrastiveTextHead(BaseHead):
             templates = read_lines(templates, "templates") if templates else ()
             bank = None if bank is None else read_bank(bank)
             self.texts = texts_of_classes(names, self._tokenize, templates, bank, kinds, per_kind)
+        if text_offsets:
+            if self.texts is None:
+                raise ValueError("text_offsets are those of classes, and there are none; give classes")
+            self.clip.learn_offsets(self.texts)
 
     @property
     def text_tokens(self) -> Tensor | None:
@@ -186,8 +193,9 @@ class ContrastiveTextHead(BaseHead):
             raise ValueError("the head has no texts; give classes=... in the config or call set_texts")
         draw = self._draw() if self.training else slice(None)
         if torch.is_grad_enabled() and not (self.training and self.frozen_text):
-            return self.clip.text_features(self.text_tokens[:, draw], share=self.training and self.share_texts,
-                                           **self.encoding)
+            features = self.clip.text_features(self.text_tokens[:, draw], share=self.training and self.share_texts,
+                                               **self.encoding)
+            return self.clip.moved(features, self.texts)
         return self.clip.kept_text_features(self.texts, **self.encoding)[:, draw]
 
     def logits(self, video: Tensor, text: Tensor) -> Tensor:

@@ -36,6 +36,7 @@ class CLIPHead(nn.Module):
         config = model_config(arch)
         self.tower = tower_of(arch)
         self.context_length = config["text_cfg"].get("context_length", 77)
+        self.embed_dim = config["embed_dim"]
         if self.tower.kind == "vit":  # one block is as good as all of them, whose norm and pooling are wanted
             config["vision_cfg"].update(layers=1, image_size=config["vision_cfg"].get("patch_size", 16))
         clip = open_clip.CustomTextCLIP(**config)
@@ -44,6 +45,8 @@ class CLIPHead(nn.Module):
         allow_short_texts(self.text)  # before threads share it
         self.logit_scale = clip.logit_scale
         self.logit_bias = clip.logit_bias
+        self.text_offsets: nn.Parameter | None = None
+        self._moved_rows: dict[bytes, int] = {}
         self.kept = Kept(ROOM_FOR_FEATURES)
         self.register_load_state_dict_pre_hook(_scalar_logit_scale)
 
@@ -93,7 +96,25 @@ class CLIPHead(nn.Module):
         precision = torch.get_autocast_dtype(self.device.type) if torch.is_autocast_enabled(self.device.type) else None
         with torch.inference_mode(False), torch.no_grad():  # tensors of inference mode could not be trained with
             key = texts.digest, self.device, precision, bit_sums(self._text_weights())
-            return self.kept.get(key, lambda: self.text_features(texts.tokens, **how))
+            features = self.kept.get(key, lambda: self.text_features(texts.tokens, **how))
+        return self.moved(features, texts)
+
+    def learn_offsets(self, texts: Texts) -> None:
+        """Give each class of texts a vector that is added to the embeddings of its texts, at first zero, for training
+        (``text_offsets``, ``(C, E)``). The same class among others has it as well; other classes have none."""
+        self.text_offsets = nn.Parameter(torch.zeros(len(texts), self.embed_dim, device=self.device))
+        self._moved_rows = {row: number for number, row in enumerate(texts.rows)}
+
+    def moved(self, features: Tensor, texts: Texts) -> Tensor:
+        """Unit embeddings ``(C, K, E)`` of texts with the offsets of those classes that have one."""
+        if self.text_offsets is None:
+            return features
+        found = [self._moved_rows.get(row, -1) for row in texts.rows]
+        if max(found) < 0:
+            return features
+        places = torch.tensor(found, device=features.device)
+        moved = nn.functional.normalize(features + self.text_offsets[places.clamp(min=0)].unsqueeze(1), dim=-1)
+        return torch.where((places >= 0)[:, None, None], moved, features)
 
     def text_versions(self) -> tuple:
         """A cheap mark of the text tower's weights; see ``claver_mm.kept.versions``."""

@@ -33,11 +33,14 @@ class Settings(NamedTuple):
 
 class Finding(NamedTuple):
     """What is wrong with a video, out of ``PROBLEMS`` or nothing, and what to say about it; what made another decoder
-    take it, and why all its frames are decoded up to the wanted ones, if they are."""
+    take it, and why all its frames are decoded up to the wanted ones, if they are; its frames and their number a
+    second."""
     problem: str = ""
     words: str = ""
     other_decoder: str = ""
     forward: str = ""
+    count: int = 0
+    fps: float = 0.0
 
 
 def check_video(path: str, settings: Settings) -> Finding:
@@ -56,7 +59,8 @@ def check_video(path: str, settings: Settings) -> Finding:
         return Finding("unreadable", str(error))
     if count < settings.min_frames:
         return Finding("short", f"{path} has {count} frames, fewer than {settings.min_frames}")
-    return Finding(other_decoder="; ".join(said), forward=f"{path}: {reader.forward}" if reader.forward else "")
+    return Finding(other_decoder="; ".join(said), forward=f"{path}: {reader.forward}" if reader.forward else "",
+                   count=count, fps=reader.fps)
 
 
 def _serve(pipe: Connection, settings: Settings) -> None:

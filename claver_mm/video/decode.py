@@ -8,6 +8,7 @@ a video that PyAV has opened or refused.
 from __future__ import annotations
 
 import io
+import math
 import os
 import warnings
 from collections.abc import Callable, Sequence
@@ -43,6 +44,30 @@ class DecordReader:
 
     def close(self) -> None:
         self._reader = None
+
+
+def stretch(start: float | None, end: float | None, count: int, fps: float, name: str) -> tuple[int, int]:
+    """First frame of a stretch of a video, and that behind its last one.
+
+    Args:
+        start, end: Seconds; None for the ends of the video. An end behind the video's is that of the video.
+        count: Frames of the video.
+        fps: Frames a second.
+        name: Of the video, for the message.
+
+    Raises:
+        UnreadableVideo: No frame lies there, or it is not known when frames come.
+    """
+    if start is None and end is None:
+        return 0, count
+    if not fps > 0:
+        raise UnreadableVideo(f"{name} does not say how many frames it has a second, so that no stretch of it can be "
+                              "found by seconds")
+    first = math.floor((start or 0) * fps + 1e-6)
+    stop = count if end is None else min(count, max(first + 1, math.ceil(end * fps - 1e-6)))
+    if first >= count:
+        raise UnreadableVideo(f"{name} has {count / fps:.2f} s; the stretch from {start or 0:g} s on is not in it")
+    return first, stop
 
 
 DECODERS = {"pyav": "av", "decord": "decord"}  # name -> module, in the order in which they are tried unless told

@@ -1,0 +1,296 @@
+"""``adapt``: from a folder of videos to a recogniser, in one call."""
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..catalog import find_classes
+from ..language.prompts import read_lines
+from ..messages import quoted
+from ..model import CLAVER
+from ..protocols.clips import Clip, read_clips
+from ..recognizer import Recognizer
+from .choice import (
+    accuracy,
+    best_candidate,
+    best_temperature,
+    interval,
+    judged_by_the_other_half,
+    none_of_these,
+    reliability,
+)
+from .encode import Encoded, Sight
+from .look import Videos, described, hold_out, look
+from .lora import add_lora, is_direction, merge_lora
+from .start import Temporal, started
+from .store import default_folder, readable
+from .training import Schedule, Trained, learnt, predict, train
+
+ALPHAS = tuple(number / 10 for number in range(11))
+RATE_TIMES_WIDTH = 0.2
+"""Highest rate of a temporal part times its width: 3e-3 at 64, where it was tried, 2.6e-4 at 768."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What is trained, and how."""
+
+    temporal: Temporal | None = Temporal()
+    """Behind a tower that has none; None for none."""
+    text_offsets: bool = True
+    """Let the texts of the classes learn; else they stay as they are."""
+    lora: int = 0
+    """Rank of the updates of the image tower's attention; 0 for a frozen tower."""
+    sight: Sight = Sight()
+    """What of a clip is kept."""
+    schedule: Schedule | None = None
+    """How long and how fast; by the width of the temporal part when None."""
+    alpha: float | None = None
+    """Share of the way from the start to what was learnt; chosen on held-out videos when None."""
+    held_out: float = 0.2
+    """Share of the videos that is held out, where the data do not say it."""
+    seed: int = 0
+
+    def temporal_part(self) -> Temporal | None:
+        """``temporal``, whose pattern follows what is kept of a clip unless it is said."""
+        if self.temporal is None or self.temporal.pattern is not None:
+            return self.temporal
+        return replace(self.temporal, pattern="class_token" if self.sight.tokens == "class" else "kmt")
+
+
+@dataclass
+class Adapted:
+    """A recogniser of one's own, and what is known of it."""
+
+    recognizer: Recognizer
+    report: dict[str, Any]
+    """Plain data; see ``docs/own_videos.md``."""
+    videos: Videos
+    held_out: list[int]
+    """Places of the held-out clips."""
+    probabilities: Tensor
+    """Of the held-out clips, ``(N, C)``."""
+
+
+def adapt(recognizer: Recognizer, videos: str | Path | Sequence[Clip], settings: Settings = Settings(), *,  # noqa: B008
+          classes: Sequence[str] | str | Path | None = None, others: str | Path | None = None,
+          cache: str | Path | None = None, max_bytes: int | None = None, workers: int | None = None,
+          batch_size: int = 8, progress: bool = False, say: Callable[[str], object] = lambda line: None) -> Adapted:
+    """Teach a recogniser the classes of one's own videos.
+
+    The videos are looked at, encoded once by the frozen image tower, and a temporal part and the texts of the classes
+    learn from what was kept. They begin as nothing, so that training starts from what ``recognizer`` says of the
+    videos without it.
+
+    Args:
+        recognizer: A tower as it is, or one that was trained; it stays as it is.
+        videos: A folder of a folder for each class, or a list; see ``claver_mm.protocols.clips.read_clips``.
+        settings: What is trained, and how.
+        classes: Names in label order; by name when None. A list or a file.
+        others: Videos of other classes, as ``videos``: how well they are told by their names, before and after.
+        cache: Folder of the tokens; ``default_folder()`` when None.
+        max_bytes: That folder may hold.
+        workers: Processes that decode; one for each processor but one when None.
+        batch_size: Clips that go through the image tower together.
+        progress: Show bars.
+        say: Told, line by line, what is found and done.
+
+    Raises:
+        FileNotFoundError, ValueError, OSError: Of data that cannot be learnt from, settings that do not fit, or a disk
+            that is full; what is encoded by then stays.
+
+    Example:
+        >>> recognizer = Recognizer.from_pretrained("open_clip:PE-Core-B-16/meta")
+        >>> adapted = adapt(recognizer, "my_videos", say=print)
+        >>> adapted.recognizer.save_pretrained("my_recogniser")
+    """
+    began = time.monotonic()
+    names = None if classes is None else read_lines(find_classes(classes), "classes")
+    root = default_folder() if cache is None else Path(cache)
+    workers = max(1, (os.cpu_count() or 2) - 1) if workers is None else workers
+    clips = read_clips(videos, names) if isinstance(videos, str | Path) else list(videos)
+    found = look(clips, names, progress=progress)
+    training, held_out = hold_out(found, settings.held_out, settings.seed)
+    say(described(found, training, held_out))
+    begun = started(recognizer, found.classes, settings.temporal_part(), text_offsets=settings.text_offsets)
+    sight = replace(settings.sight, tokens="pixels") if settings.lora else settings.sight
+    encoded = Encoded(begun, found, sight, root, max_bytes)
+    schedule = settings.schedule or _schedule(begun, settings.seed)
+    say(f"{begun}\n{len(training)} clips to learn from, {len(held_out)} held out; {_plan(settings, begun)}\n"
+        f"kept of them: {readable(len(found) * sight.views * encoded.bytes_of_one())} in {encoded.store.folder}")
+    encoded.encode(batch_size=batch_size, workers=workers, progress=progress)
+    for why in encoded.failed.values():
+        say(f"left out: {why}")
+    training, held_out = ([place for place in places if place not in encoded.failed] for places in (training, held_out))
+    _check_classes(found, training, encoded.failed)
+    elsewhere = _elsewhere(begun, others, encoded, held_out, root, max_bytes)
+    before = elsewhere.ranked_first(recognizer)
+    if settings.lora:
+        with torch.random.fork_rng():
+            torch.manual_seed(settings.seed)
+            updated = add_lora(begun.claver.visual, settings.lora)
+        say(f"LoRA of rank {settings.lora} on {updated} weights of the image tower, which sees every clip in every "
+            "epoch")
+    if not learnt(begun.claver):
+        raise ValueError("nothing is to learn: no temporal part, texts as they are, no LoRA; leave one of them in")
+    state = root / "runs" / f"{_run_key(encoded, settings, schedule, training, held_out, batch_size)}.pt"
+    trained = train(begun.claver, begun.head.texts, encoded, found.labels, training, held_out, schedule,
+                    views=settings.sight.views, state_file=state, say=say)
+    report = _chosen(begun, trained, encoded, found, held_out, settings)
+    merge_lora(begun.claver.visual)
+    probabilities = predict(begun.claver, begun.head.texts, encoded, held_out).exp()
+    report.update(_measured(found, training, held_out, probabilities),
+                  elsewhere=elsewhere.compared(before, elsewhere.ranked_first(begun)))
+    begun.threshold = None if report["threshold"] is None else report["threshold"]["value"]
+    report.update(settings=json.loads(json.dumps(asdict(settings))), schedule=asdict(schedule),
+                  left_out=[*found.left_out, *encoded.failed.values()], kept=encoded.store.folder.name,
+                  seconds=time.monotonic() - began)
+    state.unlink(missing_ok=True)
+    return Adapted(begun, report, found, held_out, probabilities)
+
+
+def _schedule(recognizer: Recognizer, seed: int) -> Schedule:
+    temporal = recognizer.claver.temporal
+    if temporal is None:
+        return Schedule(seed=seed)
+    return Schedule(lr=RATE_TIMES_WIDTH / temporal.temporal_embedding.shape[2], seed=seed)
+
+
+def _plan(settings: Settings, recognizer: Recognizer) -> str:
+    temporal = recognizer.claver.temporal
+    parts = ["no temporal part" if temporal is None else
+             f"a temporal part of {sum(p.numel() for p in temporal.parameters()) / 1e6:.2g} million weights",
+             "texts that learn" if settings.text_offsets else "texts as they are"]
+    return "trained: " + ", ".join(parts) + (f", LoRA of rank {settings.lora}" if settings.lora else "")
+
+
+def _check_classes(videos: Videos, training: Sequence[int], failed: dict[int, str]) -> None:
+    empty = set(videos.classes) - {videos.clips[place].label for place in training}
+    if empty:
+        raise ValueError(f"class {quoted(min(empty))} has no video for training that can be read; "
+                         f"{next(iter(failed.values()))}")
+
+
+def _run_key(encoded: Encoded, settings: Settings, schedule: Schedule, *more: object) -> str:
+    content = [encoded.recipe, encoded.keys, encoded.videos.labels, asdict(settings), asdict(schedule), more,
+               torch.__version__]
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:32]
+
+
+def _chosen(recognizer: Recognizer, trained: Trained, encoded: Encoded, videos: Videos, held_out: Sequence[int],
+            settings: Settings) -> dict[str, Any]:
+    """Set weights and scale to what is best on held-out clips; what was chosen, and what the choice is worth."""
+    claver, texts = recognizer.claver, recognizer.head.texts
+    labels = torch.tensor([videos.labels[place] for place in held_out], dtype=torch.long)
+    given = 1.0 if settings.alpha is None else settings.alpha
+    alphas = ALPHAS if settings.alpha is None and len(held_out) else (given,)
+    logits = []
+    for alpha in alphas:
+        _set_between(claver, trained.states, alpha)
+        logits.append(predict(claver, texts, encoded, held_out))
+    chosen = best_candidate(torch.stack(logits), labels) if len(alphas) > 1 else 0
+    _set_between(claver, trained.states, alphas[chosen])
+    found: dict[str, Any] = dict(
+        best_epoch=trained.best, losses=trained.losses, alpha=alphas[chosen], temperature=1.0,
+        train_seconds=trained.seconds)
+    if not len(held_out):
+        return found
+    judged = judged_by_the_other_half(torch.cat([trained.logits, torch.stack(logits)]), labels, settings.seed)
+    found.update(
+        held_out_by_epoch=[accuracy(one, labels) for one in trained.logits],
+        zero_shot=accuracy(trained.logits[0], labels),
+        alphas=[dict(alpha=alpha, accuracy=accuracy(one, labels)) for alpha, one in zip(alphas, logits)],
+        judged_by_the_other_half=judged.eq(labels).float().mean().item(),
+        calibration_error_before=reliability(logits[chosen].exp(), labels)[1])
+    scale = claver.clip.logit_scale.detach().clone()
+
+    def loss(temperature: float) -> float:
+        claver.clip.logit_scale.data.copy_(scale - math.log(temperature))
+        return torch.nn.functional.cross_entropy(predict(claver, texts, encoded, held_out), labels).item()
+
+    found["temperature"] = best_temperature(loss)
+    claver.clip.logit_scale.data.copy_(scale - math.log(found["temperature"]))
+    return found
+
+
+def _set_between(claver: CLAVER, states: list[dict[str, Tensor]], alpha: float) -> None:
+    """Weights at a share of the way from the start to what was learnt."""
+    start, end = states
+    with torch.no_grad():
+        for name, parameter in learnt(claver).items():
+            parameter.copy_(end[name] if alpha == 1 or is_direction(name) else start[name].lerp(end[name], alpha))
+
+
+def _measured(videos: Videos, training: Sequence[int], held_out: Sequence[int],
+              probabilities: Tensor) -> dict[str, Any]:
+    """Everything that is told of held-out clips, from their probabilities ``(N, C)``."""
+    labels = torch.tensor([videos.labels[place] for place in held_out], dtype=torch.long)
+    said = probabilities.argmax(dim=1) if len(held_out) else labels
+    C = len(videos.classes)
+    confusion = torch.zeros(C, C, dtype=torch.long)
+    confusion.index_put_((labels, said), torch.ones_like(labels), accumulate=True)
+    learnt_from = torch.bincount(torch.tensor([videos.labels[place] for place in training]), minlength=C).tolist()
+    right = int(said.eq(labels).sum())
+    found: dict[str, Any] = dict(
+        classes=[dict(name=name, training=learnt_from[c], held_out=int(confusion[c].sum()),
+                      right=int(confusion[c, c]), seconds=sum(
+                          length for clip, length in zip(videos.clips, videos.seconds) if clip.label == name))
+                 for c, name in enumerate(videos.classes)],
+        training=len(training), held_out=len(held_out), confusion=confusion.tolist(), accuracy=None, interval=None,
+        reliability=[], calibration_error=None, threshold=None, clips=[])
+    if not len(held_out):
+        return found
+    rows, error = reliability(probabilities, labels)
+    own = probabilities.gather(1, labels[:, None]).squeeze(1)
+    found.update(
+        accuracy=right / len(held_out), interval=interval(right, len(held_out)), reliability=rows,
+        calibration_error=error, threshold=none_of_these(probabilities, labels)._asdict(),
+        clips=[dict(video=videos.clips[held_out[n]].path, start=videos.clips[held_out[n]].start,
+                    end=videos.clips[held_out[n]].end, label=videos.classes[labels[n]], said=videos.classes[said[n]],
+                    probability=own[n].item(), probability_said=probabilities[n, said[n]].item())
+               for n in own.argsort(stable=True).tolist()])
+    return found
+
+
+class _Elsewhere:
+    """How videos are told by labels that are not learnt: by those of other videos, or where there are none, the
+    held-out ones by the classes of Kinetics-400."""
+
+    def __init__(self, names: Sequence[str], source: Encoded, places: Sequence[int],
+                 labels: Sequence[int] | None) -> None:
+        self.names, self.source, self.places, self.labels = names, source, places, labels
+
+    def ranked_first(self, recognizer: Recognizer) -> Tensor:
+        """Class numbers ``(N,)``."""
+        return predict(recognizer.claver, recognizer.claver.texts(self.names), self.source, self.places).argmax(dim=1)
+
+    def compared(self, before: Tensor, after: Tensor) -> dict[str, Any]:
+        """What training left of it."""
+        found: dict[str, Any] = dict(classes=len(self.names), clips=len(self.places),
+                                     same=before.eq(after).float().mean().item() if len(before) else None)
+        if self.labels is not None:
+            labels = torch.tensor(self.labels)
+            found.update({name: said.eq(labels).float().mean().item() for name, said in
+                          (("before", before), ("after", after))})
+        return found
+
+
+def _elsewhere(recognizer: Recognizer, others: str | Path | None, encoded: Encoded, held_out: Sequence[int],
+               root: Path, max_bytes: int | None) -> _Elsewhere:
+    if others is None:
+        return _Elsewhere(read_lines(find_classes("kinetics400"), "classes"), encoded, held_out, None)
+    videos = look(read_clips(others))
+    source = Encoded(recognizer, videos, replace(encoded.sight, views=1), root, max_bytes)
+    source.encode()
+    places = [place for place in range(len(videos)) if place not in source.failed]
+    return _Elsewhere(videos.classes, source, places, [videos.labels[place] for place in places])

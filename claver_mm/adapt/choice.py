@@ -1,0 +1,117 @@
+"""What is chosen on held-out videos, and what such a choice is worth. Pure: imports torch and NumPy alone.
+
+Letters: ``N`` clips, ``C`` classes, ``K`` candidates.
+"""
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.functional import cross_entropy
+
+LEFT_IN, RIGHT = 0.95, 1.959964
+"""Of a threshold: share of videos of the classes that it should keep. Of an interval: standard deviations to 95 %."""
+
+
+def best_candidate(logits: Tensor, labels: Tensor) -> int:
+    """Of ``K`` candidates the one with the lowest loss, the first of equal ones: ``(K, N, C), (N,) -> k``."""
+    return int(np.argmin([cross_entropy(one, labels).item() for one in logits]))
+
+
+def judged_by_the_other_half(logits: Tensor, labels: Tensor, seed: int = 0) -> Tensor:
+    """Predictions ``(N,)``, each by the candidate that is best on the half of the clips that it is not in.
+
+    A choice among ``K`` candidates is better on the clips that it was made on than on others; these predictions do not
+    have that advantage.
+    """
+    half = torch.zeros(len(labels), dtype=torch.bool)
+    half[torch.randperm(len(labels), generator=torch.Generator().manual_seed(seed))[:len(labels) // 2]] = True
+    predictions = torch.empty(len(labels), dtype=torch.long)
+    for judged in (half, ~half):
+        if judged.any():
+            chosen = best_candidate(logits[:, ~judged], labels[~judged]) if (~judged).any() else 0
+            predictions[judged] = logits[chosen][judged].argmax(dim=1)
+    return predictions
+
+
+def interval(correct: int, count: int) -> tuple[float, float]:
+    """Wilson's 95 % interval of a share (Wilson 1927)."""
+    if not count:
+        return 0.0, 1.0
+    share, z = correct / count, RIGHT
+    middle = (share + z * z / (2 * count)) / (1 + z * z / count)
+    half = z / (1 + z * z / count) * math.sqrt(share * (1 - share) / count + z * z / (4 * count * count))
+    return max(0.0, middle - half), min(1.0, middle + half)
+
+
+def best_temperature(loss: Callable[[float], float], low: float = 0.05, high: float = 20.0) -> float:
+    """By which logits are divided for the lowest loss on held-out clips (Guo et al. 2017), by golden section."""
+    a, b, ratio = math.log(low), math.log(high), (math.sqrt(5) - 1) / 2
+    c, d = b - ratio * (b - a), a + ratio * (b - a)
+    at_c, at_d = loss(math.exp(c)), loss(math.exp(d))
+    while b - a > 1e-3:
+        if at_c < at_d:
+            b, d, at_d = d, c, at_c
+            c = b - ratio * (b - a)
+            at_c = loss(math.exp(c))
+        else:
+            a, c, at_c = c, d, at_d
+            d = a + ratio * (b - a)
+            at_d = loss(math.exp(d))
+    return math.exp((a + b) / 2)
+
+
+class Threshold(NamedTuple):
+    """Probability of the likeliest label under which a video is said to show none of them."""
+    value: float
+    kept: float
+    """Share of held-out videos above it."""
+    turned_away: float | None
+    """Share under it of videos whose class was taken out of the labels; None with fewer than three classes."""
+
+
+def none_of_these(probabilities: Tensor, labels: Tensor) -> Threshold:
+    """A threshold from videos of the classes alone: ``(N, C), (N,)``.
+
+    What is none of the classes is not at hand. In its place stands each held-out video with its own class taken out of
+    the labels, so that none that is left is right. Taken is the threshold that tells those from the videos as they are
+    best, but never one that would turn away more than one in twenty of the latter.
+    """
+    known = probabilities.max(dim=1).values
+    most = torch.quantile(known, 1 - LEFT_IN).item()
+    if probabilities.shape[1] < 3:
+        return Threshold(most, (known >= most).float().mean().item(), None)
+    without = probabilities.scatter(1, labels[:, None], 0)
+    unknown = (without / without.sum(dim=1, keepdim=True).clamp_min(1e-12)).max(dim=1).values
+    candidates = torch.cat([known, unknown])
+    candidates = candidates[candidates <= most] if (candidates <= most).any() else known.min()[None]
+    kept = (known[None] >= candidates[:, None]).float().mean(dim=1)
+    away = (unknown[None] < candidates[:, None]).float().mean(dim=1)
+    chosen = int((kept + away).argmax())
+    return Threshold(candidates[chosen].item(), kept[chosen].item(), away[chosen].item())
+
+
+def reliability(probabilities: Tensor, labels: Tensor, bins: int = 10) -> tuple[list[dict], float]:
+    """Clips by the probability of their likeliest label, and the expected calibration error (Naeini et al. 2015)."""
+    confidence, predictions = probabilities.max(dim=1)
+    right = predictions.eq(labels)
+    rows, error = [], 0.0
+    place = (confidence * bins).long().clamp(max=bins - 1)
+    for number in range(bins):
+        inside = place == number
+        count = int(inside.sum())
+        row = dict(low=number / bins, high=(number + 1) / bins, count=count, confidence=None, accuracy=None)
+        if count:
+            row.update(confidence=confidence[inside].mean().item(), accuracy=right[inside].float().mean().item())
+            error += count / len(labels) * abs(row["confidence"] - row["accuracy"])
+        rows.append(row)
+    return rows, error
+
+
+def accuracy(logits: Tensor, labels: Sequence[int] | Tensor) -> float:
+    """Share of clips whose own class is the likeliest; NaN of none."""
+    return logits.argmax(dim=1).eq(torch.as_tensor(labels)).float().mean().item()

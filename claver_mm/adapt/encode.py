@@ -1,0 +1,212 @@
+"""Clips through the frozen image tower, once each: what is kept is what the temporal part and the texts learn from."""
+from __future__ import annotations
+
+import copy
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from mmengine.dataset import Compose, pseudo_collate
+from mmengine.registry import DefaultScope
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset
+from tqdm import tqdm
+
+from ..inputs import as_input, opened
+from ..protocols.views import kind_of, pipeline_of
+from ..randomness import drawing_from, mixed_seed
+from ..recognizer import Recognizer
+from ..video.shards import UnreadableVideo
+from .look import Videos
+from .store import TokenStore, readable
+
+FORMAT = 1
+"""Counts up when tokens of one and the same recipe come out otherwise."""
+AREA = (0.6, 1.0)
+"""Share of a frame that an augmented view shows."""
+
+
+@dataclass(frozen=True)
+class Sight:
+    """What of a clip is kept."""
+
+    tokens: str = "all"
+    """``all`` tokens of a frame; its ``class`` token alone; or ``pixels``, for an image tower that is trained as well,
+    which then sees them in every epoch."""
+    views: int = 1
+    """The clip as it is tested, and so many less one augmented: other frames of each segment, and a part of the
+    picture."""
+
+
+class ClipFrames(Dataset):
+    """Frames of clips as a pipeline gives them; or what was wrong with the video, as the error."""
+
+    def __init__(self, steps: list[Compose], videos: Videos, wanted: Sequence[tuple[int, int]]) -> None:
+        self.steps, self.videos, self.wanted = steps, videos, wanted
+
+    def __len__(self) -> int:
+        return len(self.wanted)
+
+    def __getitem__(self, number: int) -> tuple[int, dict | Exception]:
+        place, view = self.wanted[number]
+        return number, frames_of(self.steps[view], self.videos, place, view)
+
+
+def frames_of(steps: Compose, videos: Videos, place: int, view: int) -> dict | Exception:
+    """One view of a clip, the same whoever asks."""
+    clip = videos.clips[place]
+    entry = dict(as_input(clip.path, steps), start=clip.start, end=clip.end)
+    try:
+        with drawing_from(mixed_seed(int(videos.digests[place][:15], 16), view)):
+            return opened(steps, entry)[0]
+    except (UnreadableVideo, OSError) as error:
+        return error
+
+
+def view_steps(recognizer: Recognizer, views: int) -> list[list[dict]]:
+    """The steps of each view of a clip, as plain data: that of the recogniser's validation, then augmented ones."""
+    config = recognizer.config
+    plain = json.loads(json.dumps([dict(step) for step in pipeline_of(
+        (config.get("val_dataloader") or config.test_dataloader)["dataset"])]))
+    augmented = copy.deepcopy(plain)
+    for step in augmented:
+        if "clip_len" in step:
+            step.update(test_mode=False, num_clips=1)
+    behind = next(number for number, step in enumerate(plain) if "Decode" in kind_of(step)) + 1
+    augmented.insert(behind, dict(type="RandomResizedCrop", area_range=AREA))
+    return [plain, *[augmented] * (views - 1)]
+
+
+def composed(steps: list[list[dict]]) -> list[Compose]:
+    """Pipelines of ``view_steps``; the augmented views share one."""
+    with DefaultScope.overwrite_default_scope("mmaction"):
+        first = Compose(copy.deepcopy(steps[0]))
+        return [first, *[Compose(copy.deepcopy(steps[1]))] * (len(steps) - 1)] if len(steps) > 1 else [first]
+
+
+class Encoded:
+    """Tokens of the clips of some videos, out of a store, encoded where it has none.
+
+    Args:
+        recognizer: Whose image tower is frozen.
+        videos: What is encoded.
+        sight: What of a clip is kept.
+        root: Folder of the store.
+        max_bytes: See ``TokenStore``.
+
+    Attributes:
+        failed: Place of each clip that could not be read -> why.
+    """
+
+    def __init__(self, recognizer: Recognizer, videos: Videos, sight: Sight, root: str | Path,
+                 max_bytes: int | None = None) -> None:
+        claver = recognizer.claver
+        if sight.tokens == "class" and claver.clip.tower.pooling != "class_token":
+            raise ValueError(f"this tower has no class token that stands for a frame (it pools by "
+                             f"{claver.clip.tower.pooling}); keep all tokens")
+        self.videos, self.sight, self.failed = videos, sight, {}
+        self._recognizer = recognizer
+        steps = view_steps(recognizer, sight.views)
+        self._steps = composed(steps)
+        normalisation = recognizer.model.data_preprocessor
+        self.recipe = dict(
+            format=FORMAT, tower=weights_digest(claver.visual), image_size=list(claver.preprocessing.size),
+            mean=normalisation.mean.flatten().tolist(), std=normalisation.std.flatten().tolist(), steps=steps[:2],
+            tokens=sight.tokens, dtype="float16")
+        if sight.tokens == "pixels":  # are those of any tower that sees frames so
+            self.recipe |= dict(tower=None, mean=None, std=None, dtype="uint8")
+        self.store = TokenStore(root, self.recipe, max_bytes)
+        self.keys = [[self.store.key(digest, clip.start, clip.end, view) for view in range(sight.views)]
+                     for clip, digest in zip(videos.clips, videos.digests)]
+
+    def encode(self, *, batch_size: int = 8, workers: int = 1, progress: bool = False) -> None:
+        """Encode what the store has not.
+
+        Raises:
+            ValueError, OSError: There is no room for it.
+        """
+        wanted = [(place, view) for place, keys in enumerate(self.keys) for view, key in enumerate(keys)
+                  if key not in self.store]
+        self.store.touch(key for keys in self.keys for key in keys)
+        if not wanted:
+            return
+        self.store.make_room(len(wanted), self.bytes_of_one(), (key for keys in self.keys for key in keys))
+        bar = tqdm(total=len(wanted), desc=f"encoding ({readable(len(wanted) * self.bytes_of_one())})", unit="clip",
+                   leave=False, disable=not progress)
+        for places, tokens in self._encoded(wanted, batch_size, workers, bar):
+            for (place, view), one in zip(places, tokens):
+                self.store.put(self.keys[place][view], one)
+        bar.close()
+
+    def bytes_of_one(self) -> int:
+        """Bytes of what is kept of a clip: ``T * L * D`` numbers of two bytes, or ``T * 3 * h * w`` of one."""
+        tower = self._recognizer.claver.clip.tower
+        size = self._recognizer.claver.preprocessing.size
+        grid = [own * now // was for own, now, was in zip(tower.grid, size, tower.image_size)]
+        frames = next(step["clip_len"] for step in self.recipe["steps"][0] if "clip_len" in step)
+        if self.sight.tokens == "pixels":
+            return frames * 3 * size[0] * size[1]
+        count = 1 if self.sight.tokens == "class" else tower.num_prefix + grid[0] * grid[1]
+        return 2 * frames * count * tower.width
+
+    def tokens(self, places: Sequence[int], view: int = 0) -> Tensor:
+        """Tokens of clips, float32 ``(B, T, L, D)`` on the recogniser's device; a clip whose file has gone is encoded
+        anew."""
+        found = []
+        for place in places:
+            one = self.store.get(self.keys[place][view])
+            if one is None:
+                (_, encoded), = self._encoded([(place, view)], 1, 0)
+                one = encoded[0]
+                self.store.put(self.keys[place][view], one)
+            found.append(one)
+        kept = torch.stack(found).to(self._recognizer.claver.device)
+        if self.sight.tokens == "pixels":
+            model = self._recognizer.model
+            return self._recognizer.claver.image_tokens(
+                model.data_preprocessor(dict(inputs=list(kept), data_samples=None), False)["inputs"][:, 0])
+        return kept.float()
+
+    def _encoded(self, wanted: list[tuple[int, int]], batch_size: int, workers: int,
+                 bar: tqdm | None = None) -> Iterator[tuple[list[tuple[int, int]], Tensor]]:
+        """Places with views, and their tokens in half precision on the CPU, batch by batch; what cannot be read goes
+        into ``failed``."""
+        loader = DataLoader(ClipFrames(self._steps, self.videos, wanted), batch_size, num_workers=workers,
+                            collate_fn=list)
+        for batch in loader:
+            read = []
+            for number, frames in batch:
+                if isinstance(frames, Exception):
+                    self.failed[wanted[number][0]] = str(frames)
+                else:
+                    read.append((wanted[number], frames))
+            if read:
+                kept = (torch.stack([frames["inputs"][:1] for _, frames in read]) if self.sight.tokens == "pixels"
+                        else self._through_tower([frames for _, frames in read]))
+                yield [place for place, _ in read], kept
+            if bar is not None:
+                bar.update(len(batch))
+
+    @torch.inference_mode()
+    def _through_tower(self, frames: list[dict]) -> Tensor:
+        recognizer = self._recognizer
+        with recognizer._asked:
+            clips = recognizer.model.data_preprocessor(pseudo_collate(frames), False)["inputs"][:, 0]
+            tokens = recognizer.claver.image_tokens(clips)
+        tokens = (tokens[:, :, :1] if self.sight.tokens == "class" else tokens).half().cpu()
+        if not tokens.isfinite().all():
+            raise ValueError("the image tower gives numbers that half precision cannot hold; its weights are damaged, "
+                             "or it is no tower for cached tokens")
+        return tokens
+
+
+def weights_digest(module: nn.Module) -> str:
+    """SHA-256 of all weights of a module, by name."""
+    digest = hashlib.sha256()
+    for name, value in sorted(module.state_dict().items()):
+        digest.update(f"{name} {value.dtype} {tuple(value.shape)}\n".encode())
+        digest.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
+    return digest.hexdigest()

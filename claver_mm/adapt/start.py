@@ -1,0 +1,81 @@
+"""What a training on one's own videos starts from: a recogniser with classes, texts that can learn, a temporal part
+that is nothing yet."""
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from mmaction.registry import MODELS
+from mmengine.config import Config
+from mmengine.registry import DefaultScope
+
+from ..protocols.views import pipeline_of, read_view
+from ..recognizer import Recognizer
+from ..settings.keys import plain
+from ..towers.head import class_tokens_suffice
+
+OFFSETS = "clip.text_offsets"
+
+
+@dataclass(frozen=True)
+class Temporal:
+    """The temporal part that stands behind a tower which has none."""
+
+    pattern: str | None = None
+    """``kmt``, ``kmct`` and so on; None for that of what is kept of a clip."""
+    depth: int = 2
+    embed_dims: int | None = None
+    """Width, where it is to be smaller than the tower's."""
+
+
+def started(recognizer: Recognizer, classes: Sequence[str], temporal: Temporal | None, *,
+            text_offsets: bool = True, templates: Sequence[str] | None = None) -> Recognizer:
+    """A recogniser of other classes, with the answers that ``recognizer`` gives now: what is added is zero at first.
+
+    Args:
+        recognizer: Stays as it is; the image and text towers are shared.
+        classes: In label order.
+        temporal: Behind a tower without one; a recogniser that has a temporal part keeps it, and trains it further.
+            None for none.
+        text_offsets: Let the texts of classes learn.
+        templates: Put around the names of classes; those of ``recognize`` when None.
+
+    Raises:
+        ValueError: Classes that cannot be told apart, or a temporal part that does not fit the tower.
+    """
+    model = plain(recognizer.config.model)
+    model["backbone"]["frozen"] = True
+    head = model["cls_head"]
+    head.update(classes=list(classes), frozen_text=True, frozen_visual=True, text_offsets=text_offsets)
+    for key in ("num_classes", "bank", "kinds", "per_kind"):
+        head.pop(key, None)
+    if templates is not None:
+        head["templates"] = list(templates)
+    state = {name: value for name, value in recognizer.model.state_dict().items() if not name.endswith(OFFSETS)}
+    if temporal is not None and not model.get("neck"):
+        arch, tower = head["arch"], recognizer.claver.clip.tower
+        model["neck"] = dict(
+            type="TemporalNeck", arch=arch, pattern=temporal.pattern, depth=temporal.depth,
+            embed_dims=temporal.embed_dims, num_frames=read_view(_pipeline(recognizer.config, "val")).frames,
+            zero_init_residual=temporal.embed_dims is None,
+            class_tokens_only=class_tokens_suffice(tower, recognizer.head.pool))
+        with DefaultScope.overwrite_default_scope("mmaction"):
+            neck = MODELS.build(dict(model["neck"]))
+        state |= {f"neck.{name}": value for name, value in neck.state_dict().items()}
+    if text_offsets:
+        state[f"cls_head.{OFFSETS}"] = torch.zeros(len(classes), recognizer.head.clip.embed_dim)
+    config = dict(default_scope="mmaction", model=model)
+    for split in ("val", "test"):
+        config[f"{split}_dataloader"] = dict(batch_size=8, num_workers=2, dataset=dict(
+            type="ActionVideoDataset", pipeline=_pipeline(recognizer.config, split), test_mode=True))
+    begun = Recognizer(Config(config), state, recognizer.claver.device)
+    trained = ("temporal.", "project.", "clip.text_offsets")
+    for name, parameter in begun.claver.named_parameters():
+        parameter.requires_grad_(name.startswith(trained))
+    return begun
+
+
+def _pipeline(config: Config, split: str) -> list[dict]:
+    loader = config.get(f"{split}_dataloader") or config.test_dataloader
+    return [plain(step) for step in pipeline_of(loader.dataset)]

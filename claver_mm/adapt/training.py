@@ -1,0 +1,206 @@
+"""Training on tokens that are kept: the temporal part, and what texts learn. Pure: imports nothing of ``mm*``.
+
+Letters: ``N`` clips, ``B`` of a batch, ``C`` classes, ``E`` embedding size.
+"""
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+from ..files import written_whole
+from ..language.texts import Texts
+from ..model import CLAVER, class_scores
+from ..randomness import drawing_from, mixed_seed
+
+
+class Source(Protocol):
+    """Where tokens come from."""
+
+    def tokens(self, places: Sequence[int], view: int = 0) -> Tensor:
+        """Of clips, float32 ``(B, T, L, D)``."""
+        ...
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How long and how fast; what was found to serve from a few to thousands of videos (``docs/own_videos.md``)."""
+
+    epochs: int = 30
+    batch_size: int = 32
+    lr: float = 1e-3
+    """Highest rate of the temporal part; reached after a tenth of the steps, then falling as a cosine."""
+    lr_texts: float = 1e-3
+    """The same of what texts learn."""
+    lr_lora: float = 5e-4
+    """The same of the low-rank updates of a tower."""
+    weight_decay: float = 0.05
+    patience: int = 10
+    """Epochs without a better loss on what is held out after which training ends."""
+    min_steps: int = 300
+    """Few videos are gone through more often, so that there are as many steps."""
+    seed: int = 0
+
+    def epochs_for(self, clips: int) -> int:
+        """Epochs that so many clips are gone through."""
+        return max(self.epochs, math.ceil(self.min_steps * self.batch_size / max(clips, 1)))
+
+
+@dataclass
+class Trained:
+    """What came of a training."""
+
+    logits: Tensor
+    """Log-probabilities of what is held out before the first epoch and after each, ``(epochs + 1, N, C)``, float32."""
+    states: list[dict[str, Tensor]]
+    """Weights that were learnt, of the best epoch; the start first."""
+    best: int
+    """Epoch with the lowest loss on what is held out, 0 for the start; the last one where nothing is held out."""
+    losses: list[float]
+    """Mean training loss of each epoch."""
+    seconds: float
+
+
+def learnt(claver: CLAVER) -> dict[str, nn.Parameter]:
+    """Parameters that a training writes to, by name."""
+    return {name: parameter for name, parameter in claver.named_parameters() if parameter.requires_grad}
+
+
+def train(claver: CLAVER, texts: Texts, source: Source, labels: Sequence[int], training: Sequence[int],
+          held_out: Sequence[int], schedule: Schedule, *, views: int = 1, state_file: Path | None = None,
+          say: Callable[[str], object] = lambda line: None) -> Trained:
+    """Train what of a model requires gradients, and go back to the weights of its best epoch.
+
+    What an epoch draws depends on seed and epoch alone. Each ends in a file, from which a run that was killed goes on
+    to the same result.
+
+    Args:
+        claver: The model, on its device.
+        texts: Of the classes.
+        source: Of tokens.
+        labels: Class numbers, by place.
+        training, held_out: Places.
+        schedule: How long and how fast.
+        views: Of each clip; one is drawn for each epoch.
+        state_file: Where the state of a run is kept until it ends.
+        say: Told of each epoch.
+    """
+    began = time.monotonic()
+    parameters, targets = learnt(claver), torch.tensor(labels, device=claver.device)
+    optimizer = torch.optim.AdamW(_groups(parameters, schedule), betas=(0.9, 0.98))
+    epochs = schedule.epochs_for(len(training))
+    steps = epochs * math.ceil(len(training) / schedule.batch_size)
+    scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _rate(step, steps))
+    state: dict[str, Any] = dict(epoch=0, logits=[], losses=[], best=0, best_loss=math.inf, weights=_copied(parameters))
+    if state_file is not None and state_file.is_file():
+        state = torch.load(state_file, map_location=claver.device, weights_only=True)
+        for name, value in state["now"].items():
+            parameters[name].data.copy_(value)
+        optimizer.load_state_dict(state["optimizer"])
+        scheduler.load_state_dict(state["scheduler"])
+        say(f"goes on after epoch {state['epoch']}")
+    if not state["logits"]:
+        state["logits"].append(predict(claver, texts, source, held_out))
+        state["best_loss"] = _loss(state["logits"][0], targets[list(held_out)])
+    start = _copied(parameters) if state["epoch"] == 0 else state["start"]
+    text = claver.kept_text_features(texts).detach() if not _learns_texts(claver) else None
+    while state["epoch"] < epochs and state["epoch"] - state["best"] < schedule.patience:
+        epoch = state["epoch"] + 1
+        generator = torch.Generator().manual_seed(mixed_seed(schedule.seed, epoch))
+        order = torch.tensor(list(training))[torch.randperm(len(training), generator=generator)].tolist()
+        view = int(torch.randint(views, (), generator=generator))
+        total = 0.0
+        claver.train()
+        with drawing_from(mixed_seed(schedule.seed, epoch)):
+            for first in range(0, len(order), schedule.batch_size):
+                places = order[first:first + schedule.batch_size]
+                loss = _step(claver, texts, text, source.tokens(places, view), targets[places])
+                optimizer.zero_grad()
+                loss.backward()
+                nn.utils.clip_grad_norm_(list(parameters.values()), 1.0)
+                optimizer.step()
+                scheduler.step()
+                total += loss.item() * len(places)
+        state["losses"].append(total / len(order))
+        state["logits"].append(predict(claver, texts, source, held_out))
+        held_loss = _loss(state["logits"][-1], targets[list(held_out)])
+        state["epoch"] = epoch
+        if held_loss < state["best_loss"] or not len(held_out):
+            state.update(best=epoch, best_loss=held_loss, weights=_copied(parameters))
+        if state_file is not None:
+            with written_whole(state_file) as file:
+                torch.save(dict(state, start=start, now=_copied(parameters), optimizer=optimizer.state_dict(),
+                                scheduler=scheduler.state_dict()), file)
+        correct = "" if not len(held_out) else (
+            f"  held out {100 * _accuracy(state['logits'][-1], targets[list(held_out)]):.1f} %")
+        left = (time.monotonic() - began) / epoch * (epochs - epoch)
+        say(f"epoch {epoch}/{epochs}  loss {state['losses'][-1]:.3f}{correct}  at most {left:.0f} s to go")
+    claver.eval()
+    with torch.no_grad():
+        for name, value in state["weights"].items():
+            parameters[name].copy_(value)
+    return Trained(torch.stack(state["logits"]), [start, state["weights"]], state["best"], state["losses"],
+                   time.monotonic() - began)
+
+
+def predict(claver: CLAVER, texts: Texts, source: Source, places: Sequence[int], batch_size: int = 32) -> Tensor:
+    """Log-probabilities of clips, ``(N, C)``, float32 on the CPU; those of the recogniser's one view."""
+    was = claver.training
+    claver.eval()
+    found = [torch.empty(0, len(texts))]
+    with torch.no_grad():
+        features = claver.kept_text_features(texts)
+        for first in range(0, len(places), batch_size):
+            video = claver.read(claver.mix(source.tokens(places[first:first + batch_size]))).mean(dim=1)
+            found.append(class_scores(claver.logits(video, features), claver.score).log_softmax(dim=-1).cpu())
+    claver.train(was)
+    return torch.cat(found)
+
+
+def _step(claver: CLAVER, texts: Texts, text: Tensor | None, tokens: Tensor, targets: Tensor) -> Tensor:
+    """Mean over texts of the cross entropy over classes, equation 9 with all texts."""
+    video = claver.read(claver.mix(tokens)).mean(dim=1)
+    logits = claver.logits(video, claver.kept_text_features(texts) if text is None else text)  # (B, M, C)
+    return cross_entropy(logits.flatten(0, 1), targets.repeat_interleave(logits.shape[1]))
+
+
+def _groups(parameters: dict[str, nn.Parameter], schedule: Schedule) -> list[dict[str, Any]]:
+    groups: dict[tuple[float, float], list[nn.Parameter]] = {}
+    for name, parameter in parameters.items():
+        lr = (schedule.lr_texts if name == "clip.text_offsets" else schedule.lr_lora if ".parametrizations." in name
+              else schedule.lr)
+        decay = 0.0 if parameter.ndim < 2 or name == "clip.text_offsets" else schedule.weight_decay
+        groups.setdefault((lr, decay), []).append(parameter)
+    return [dict(params=group, lr=lr, weight_decay=decay) for (lr, decay), group in groups.items()]
+
+
+def _learns_texts(claver: CLAVER) -> bool:
+    return claver.clip.text_offsets is not None and claver.clip.text_offsets.requires_grad
+
+
+def _rate(step: int, steps: int) -> float:
+    warm = max(1, steps // 10)
+    if step < warm:
+        return (step + 1) / warm
+    return 0.01 + 0.99 * (1 + math.cos(math.pi * (step - warm) / max(1, steps - warm))) / 2
+
+
+def _copied(parameters: dict[str, nn.Parameter]) -> dict[str, Tensor]:
+    return {name: value.detach().clone() for name, value in parameters.items()}
+
+
+def _loss(logits: Tensor, targets: Tensor) -> float:
+    return cross_entropy(logits, targets.cpu()).item() if len(logits) else math.inf
+
+
+def _accuracy(logits: Tensor, targets: Tensor) -> float:
+    return (logits.argmax(dim=1) == targets.cpu()).float().mean().item()
+
+
