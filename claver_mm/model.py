@@ -64,11 +64,12 @@ class CLAVER(nn.Module):
         pool: What stands for a frame: what the ``tower`` reads itself, its ``class_token``, or the ``mean`` over its
             tokens.
         score: See ``class_scores``.
+        token_grid: See ``claver_mm.towers.image.pool_tokens``; None for all tokens.
     """
 
     def __init__(self, visual: nn.Module, temporal: KroneckerTransformer | None, clip: CLIPHead, arch: Arch,
                  preprocessing: Preprocessing, project: nn.ModuleList | None = None, pool: str = "tower",
-                 score: str = "prob") -> None:
+                 score: str = "prob", token_grid: int | None = None) -> None:
         super().__init__()
         check_pool(pool, clip.tower)
         check_choice("score", score, SCORES)
@@ -80,6 +81,7 @@ class CLAVER(nn.Module):
         self.preprocessing = preprocessing
         self.pool = pool
         self.score = score
+        self.token_grid = token_grid
         self.encoding: dict = {}  # how texts are encoded, see claver_mm.language.encode_texts
         object.__setattr__(self, "_head", None)  # of the host, whose parts are not registered a second time
         self._kept = Kept(ROOM_FOR_TOKENS)
@@ -102,7 +104,7 @@ class CLAVER(nn.Module):
             raise ValueError(f"no CLAVER in this {type(model).__name__}: it needs a TemporalNeck or no neck, got "
                              f"{type(neck).__name__}")
         claver = cls(backbone.visual, temporal, head.clip, head.arch, _preprocessing_in(model),
-                     getattr(neck, "project", None), head.pool, head.score)
+                     getattr(neck, "project", None), head.pool, head.score, backbone.token_grid)
         claver.encoding = head.encoding
         object.__setattr__(claver, "_head", head)
         claver.training = model.training
@@ -110,7 +112,7 @@ class CLAVER(nn.Module):
 
     def image_tokens(self, clips: Tensor) -> Tensor:
         """Tokens of the image tower's last block, prefix tokens first: ``(B, 3, T, h, w) -> (B, T, L, D)``."""
-        return clip_tokens(self.visual, clips)
+        return clip_tokens(self.visual, clips, self.token_grid)
 
     def mix(self, tokens: Tensor) -> Tensor:
         """Tokens that have seen each other over time: ``(B, T, L, D)`` to the same or to ``(B, T, 1, D)``."""
@@ -220,7 +222,7 @@ def create_model(arch: Arch = "B/16", pretrained: str | Path | None = None, patt
                  num_frames: int = 8, depth: int | float = 1 / 3, checkpoint: str | Path | Mapping | None = None, *,
                  image_size: int | None = None, embed_dims: int | None = None, pool: str = "tower",
                  score: str = "prob", zero_init_residual: bool = False, preprocessing: str | Mapping | None = None,
-                 cache_dir: str | Path | None = None) -> CLAVER:
+                 token_grid: int | None = None, cache_dir: str | Path | None = None) -> CLAVER:
     """A CLAVER by name, in evaluation mode, on the CPU.
 
     Args:
@@ -238,6 +240,7 @@ def create_model(arch: Arch = "B/16", pretrained: str | Path | None = None, patt
         pool, score: See ``CLAVER``.
         zero_init_residual: Let the temporal transformer be the identity at first; see ``KroneckerTransformer``.
         preprocessing: Where ``pretrained`` does not say it; see ``claver_mm.towers.preprocessing_of``.
+        token_grid: See ``CLAVER``.
         cache_dir: Where downloaded weights lie.
 
     Without ``checkpoint`` the temporal transformer is random, without both everything is.
@@ -263,7 +266,7 @@ def create_model(arch: Arch = "B/16", pretrained: str | Path | None = None, patt
             width, heads, number_of_blocks(depth, image_depth), num_frames, pattern, act_layer=activation(arch),
             class_tokens_only=class_tokens_suffice(clip.tower, pool), zero_init_residual=zero_init_residual)
     prepared = preprocessing_of(arch, pretrained, preprocessing, image_size)
-    model = CLAVER(trunk, temporal, clip, arch, prepared, project, pool, score).eval()
+    model = CLAVER(trunk, temporal, clip, arch, prepared, project, pool, score, token_grid).eval()
     if pretrained is not None:
         path = resolve_pretrained(pretrained, arch, cache_dir)
         weights = read_state_dict(path)

@@ -19,6 +19,7 @@ from ..language.prompts import read_lines
 from ..messages import quoted
 from ..model import CLAVER
 from ..protocols.clips import Clip, read_clips
+from ..randomness import drawing_from
 from ..recognizer import Recognizer
 from .choice import (
     accuracy,
@@ -122,7 +123,8 @@ def adapt(recognizer: Recognizer, videos: str | Path | Sequence[Clip], settings:
     found = look(clips, names, progress=progress)
     training, held_out = hold_out(found, settings.held_out, settings.seed)
     say(described(found, training, held_out))
-    begun = started(recognizer, found.classes, settings.temporal_part(), text_offsets=settings.text_offsets)
+    begun = started(recognizer, found.classes, settings.temporal_part(), text_offsets=settings.text_offsets,
+                    token_grid=settings.sight.token_grid, seed=settings.seed)
     sight = replace(settings.sight, tokens="pixels") if settings.lora else settings.sight
     encoded = Encoded(begun, found, sight, root, max_bytes)
     schedule = settings.schedule or _schedule(begun, settings.seed)
@@ -136,8 +138,7 @@ def adapt(recognizer: Recognizer, videos: str | Path | Sequence[Clip], settings:
     elsewhere = _elsewhere(begun, others, encoded, held_out, root, max_bytes)
     before = elsewhere.ranked_first(recognizer)
     if settings.lora:
-        with torch.random.fork_rng():
-            torch.manual_seed(settings.seed)
+        with drawing_from(settings.seed):
             updated = add_lora(begun.claver.visual, settings.lora)
         say(f"LoRA of rank {settings.lora} on {updated} weights of the image tower, which sees every clip in every "
             "epoch")

@@ -4,6 +4,7 @@ from __future__ import annotations
 import copy
 import hashlib
 import json
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,7 @@ from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
 from ..inputs import as_input, opened
+from ..messages import quoted
 from ..protocols.views import kind_of, pipeline_of
 from ..randomness import drawing_from, mixed_seed
 from ..recognizer import Recognizer
@@ -34,11 +36,22 @@ class Sight:
     """What of a clip is kept."""
 
     tokens: str = "all"
-    """``all`` tokens of a frame; its ``class`` token alone; or ``pixels``, for an image tower that is trained as well,
-    which then sees them in every epoch."""
+    """``all`` tokens of a frame; a grid of fewer, in which they are averaged (``grid7``); its ``class`` token alone; or
+    ``pixels``, for an image tower that is trained as well, which then sees them in every epoch."""
     views: int = 1
     """The clip as it is tested, and so many less one augmented: other frames of each segment, and a part of the
     picture."""
+
+    def __post_init__(self) -> None:
+        if self.tokens not in ("all", "class", "pixels") and not re.fullmatch(r"grid[1-9]\d?", self.tokens):
+            raise ValueError(f"tokens are all, class, or a grid of so many a side (grid7), not {quoted(self.tokens)}")
+        if self.views < 1:
+            raise ValueError(f"views must be at least 1, got {self.views}")
+
+    @property
+    def token_grid(self) -> int | None:
+        """Side of the grid of fewer tokens; None where there is none."""
+        return int(self.tokens.removeprefix("grid")) if self.tokens.startswith("grid") else None
 
 
 class ClipFrames(Dataset):
@@ -76,7 +89,7 @@ def view_steps(recognizer: Recognizer, views: int) -> list[list[dict]]:
         if "clip_len" in step:
             step.update(test_mode=False, num_clips=1)
     behind = next(number for number, step in enumerate(plain) if "Decode" in kind_of(step)) + 1
-    augmented.insert(behind, dict(type="RandomResizedCrop", area_range=AREA))
+    augmented.insert(behind, dict(type="RandomZoom", area=AREA))
     return [plain, *[augmented] * (views - 1)]
 
 
@@ -150,7 +163,8 @@ class Encoded:
         if self.sight.tokens == "pixels":
             return frames * 3 * size[0] * size[1]
         count = 1 if self.sight.tokens == "class" else tower.num_prefix + grid[0] * grid[1]
-        return 2 * frames * count * tower.width
+        side = self._recognizer.claver.token_grid
+        return 2 * frames * (count if side is None or count == 1 else tower.num_prefix + side * side) * tower.width
 
     def tokens(self, places: Sequence[int], view: int = 0) -> Tensor:
         """Tokens of clips, float32 ``(B, T, L, D)`` on the recogniser's device; a clip whose file has gone is encoded

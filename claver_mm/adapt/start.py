@@ -11,6 +11,7 @@ from mmengine.config import Config
 from mmengine.registry import DefaultScope
 
 from ..protocols.views import pipeline_of, read_view
+from ..randomness import drawing_from
 from ..recognizer import Recognizer
 from ..settings.keys import plain
 from ..towers.head import class_tokens_suffice
@@ -23,14 +24,15 @@ class Temporal:
     """The temporal part that stands behind a tower which has none."""
 
     pattern: str | None = None
-    """``kmt``, ``kmct`` and so on; None for that of what is kept of a clip."""
+    """``kmt``, ``kmct`` and so on; None for that of what is kept of a clip, ``kmt`` mostly."""
     depth: int = 2
     embed_dims: int | None = None
     """Width, where it is to be smaller than the tower's."""
 
 
 def started(recognizer: Recognizer, classes: Sequence[str], temporal: Temporal | None, *,
-            text_offsets: bool = True, templates: Sequence[str] | None = None) -> Recognizer:
+            text_offsets: bool = True, token_grid: int | None = None,
+            templates: Sequence[str] | None = None, seed: int = 0) -> Recognizer:
     """A recogniser of other classes, with the answers that ``recognizer`` gives now: what is added is zero at first.
 
     Args:
@@ -39,6 +41,9 @@ def started(recognizer: Recognizer, classes: Sequence[str], temporal: Temporal |
         temporal: Behind a tower without one; a recogniser that has a temporal part keeps it, and trains it further.
             None for none.
         text_offsets: Let the texts of classes learn.
+        token_grid: What the temporal part sees of a frame, see ``CLIPBackbone``; as ``recognizer`` has it when None.
+            Towers that read all tokens of a frame give other answers then.
+        seed: Of what is drawn in the temporal part.
         templates: Put around the names of classes; those of ``recognize`` when None.
 
     Raises:
@@ -46,6 +51,8 @@ def started(recognizer: Recognizer, classes: Sequence[str], temporal: Temporal |
     """
     model = plain(recognizer.config.model)
     model["backbone"]["frozen"] = True
+    if token_grid is not None:
+        model["backbone"]["token_grid"] = token_grid
     head = model["cls_head"]
     head.update(classes=list(classes), frozen_text=True, frozen_visual=True, text_offsets=text_offsets)
     for key in ("num_classes", "bank", "kinds", "per_kind"):
@@ -56,11 +63,11 @@ def started(recognizer: Recognizer, classes: Sequence[str], temporal: Temporal |
     if temporal is not None and not model.get("neck"):
         arch, tower = head["arch"], recognizer.claver.clip.tower
         model["neck"] = dict(
-            type="TemporalNeck", arch=arch, pattern=temporal.pattern, depth=temporal.depth,
+            type="TemporalNeck", arch=arch, pattern=temporal.pattern or "kmt", depth=temporal.depth,
             embed_dims=temporal.embed_dims, num_frames=read_view(_pipeline(recognizer.config, "val")).frames,
             zero_init_residual=temporal.embed_dims is None,
             class_tokens_only=class_tokens_suffice(tower, recognizer.head.pool))
-        with DefaultScope.overwrite_default_scope("mmaction"):
+        with DefaultScope.overwrite_default_scope("mmaction"), drawing_from(seed):
             neck = MODELS.build(dict(model["neck"]))
         state |= {f"neck.{name}": value for name, value in neck.state_dict().items()}
     if text_offsets:

@@ -180,6 +180,36 @@ class PrepareFrames(BaseTransform):
 
 
 @TRANSFORMS.register_module()
+class RandomZoom(BaseTransform):
+    """A random part of all frames of a clip, at the size and shape of the whole: for pipelines that are else those of
+    a test, whatever they crop and resize.
+
+    Required and modified key: ``imgs``.
+
+    Args:
+        area: Least and largest share of a frame, in (0, 1].
+    """
+
+    def __init__(self, area: tuple[float, float] = (0.6, 1.0)) -> None:
+        if not 0 < area[0] <= area[1] <= 1:
+            raise ValueError(f"area must be two shares in (0, 1], got {area}")
+        self.area = area
+
+    def transform(self, results: dict) -> dict:
+        """See class."""
+        side = np.random.uniform(*self.area) ** 0.5
+        down, across = np.random.uniform(size=2)
+        zoomed = []
+        for img in results["imgs"]:
+            h, w = img.shape[:2]
+            inner = max(1, round(side * h)), max(1, round(side * w))
+            top, left = round(down * (h - inner[0])), round(across * (w - inner[1]))
+            part = img[top:top + inner[0], left:left + inner[1]]
+            zoomed.append(cv2.resize(part, (w, h), interpolation=cv2.INTER_LINEAR))
+        return dict(results, imgs=zoomed)
+
+
+@TRANSFORMS.register_module()
 class ClipGrayscale(BaseTransform):
     """Turns all frames of a clip grey with probability ``prob`` (ITU-R 601 weights).
 

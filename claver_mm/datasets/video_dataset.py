@@ -13,7 +13,9 @@ from mmengine.logging import print_log
 from torch import Tensor
 
 from ..language.prompts import read_lines
+from ..messages import quoted, shown
 from ..protocols.annotations import read_annotations
+from ..protocols.clips import class_names, is_named, read_clips
 from ..randomness import drawing_from, mixed_seed
 from ..video.shards import UnreadableVideo, member_index, split_path, video_exists
 
@@ -36,7 +38,9 @@ class ActionVideoDataset(VideoDataset):
     """``VideoDataset`` that names what is wrong with its annotation list before a run starts.
 
     A line is ``path/of/video.mp4 label``; the path may hold spaces, and go on inside a tar shard:
-    ``shard.tar/member.mp4 label``.
+    ``shard.tar/member.mp4 label``. In place of a list stands a folder with a folder of videos for each class, or a
+    ``.csv`` file with the columns ``video`` and ``label`` (names), and if wanted ``start`` and ``end`` in seconds and
+    ``split``, of which ``test_mode`` takes the part that is held out; see ``claver_mm.protocols.clips``.
 
     Once it knows the epoch (``SeedEpochHook`` tells it), what a sample draws depends on run seed, epoch and sample
     alone, whichever worker or rank it falls to.
@@ -149,6 +153,8 @@ class ActionVideoDataset(VideoDataset):
 
     def load_data_list(self) -> list[dict]:
         """Videos with their labels, in the order of the list."""
+        if is_named(self.ann_file):
+            return self._load_named()
         root = Path(self.data_prefix.get("video") or "")
         num_classes = self.num_classes if self.classes is None else len(self.classes)
         data_list = [dict(filename=str(root / line.path), label=line.labels if self.multi_class else line.labels[0])
@@ -159,6 +165,26 @@ class ActionVideoDataset(VideoDataset):
                 member_index(shard)  # once, before there are workers
             except (UnreadableVideo, OSError) as error:  # its videos are counted when their turn comes
                 print_log(f"{error}; none of its videos can be read", logger="current", level=logging.WARNING)
+        return self._checked(data_list)
+
+    def _load_named(self) -> list[dict]:
+        """Clips of a folder of folders, or of a CSV file: labels are names."""
+        if self.multi_class:
+            raise ValueError(f"{self.ann_file} gives each clip one label; several, as multi_class=True reads them, "
+                             "stand in a list of numbers")
+        clips = read_clips(self.ann_file)
+        classes = self.classes or class_names(clips)
+        numbers = {name: number for number, name in enumerate(classes)}
+        unknown = [clip for clip in clips if clip.label not in numbers]
+        if unknown:
+            raise ValueError(f"{self.ann_file}: {quoted(unknown[0].label)}, the label of {shown(unknown[0].path)}, is "
+                             f"none of the {len(classes)} classes")
+        wanted = "val" if self.test_mode else "train"
+        return self._checked([dict(filename=clip.path, label=numbers[clip.label], start=clip.start, end=clip.end)
+                              for clip in clips if clip.split in (None, wanted)])
+
+    def _checked(self, data_list: list[dict]) -> list[dict]:
+        """As often as a video stands in an epoch, once every video was found."""
         if self.check_files:
             missing = [entry["filename"] for entry in data_list if not video_exists(entry["filename"])]
             if missing:

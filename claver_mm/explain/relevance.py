@@ -19,6 +19,7 @@ would count as much less as a gradient is less than one, which is next to nothin
 """
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -30,7 +31,7 @@ from torch import Tensor, nn
 from ..language.encoder import read_positions, text_lengths
 from ..model import CLAVER
 from ..towers.architectures import shown_arch, tower_of
-from ..towers.image import side_of
+from ..towers.image import pool_tokens, side_of
 from .attention import AttentionCall
 from .layers import attention_layers, pooling_layer, record_attention
 from .twin import twin_of
@@ -115,6 +116,7 @@ def _relevance(model: CLAVER, clips: Tensor, tokens: Tensor, against: Tensor | N
             start, given = _read_by_attention(pooling_calls[0], pooling_gradients[0], features.shape[:3])
         after = _temporal_relevance(start, temporal_calls, temporal_gradients)
         temporal = after - start + given if temporal_calls else torch.zeros_like(start)
+        start, after, temporal, given = (_before_pooling(model, x) for x in (start, after, temporal, given))
         both = torch.stack([start, after], dim=2)  # (B, T, 2, L): through the image tower in one go
         both = _roll_back(spatial_calls, spatial_gradients, both.flatten(0, 1)).view_as(both)
         spatial, combined = (rolled - start + given for rolled in both.unbind(2))
@@ -184,12 +186,23 @@ def _read_by_attention(call: AttentionCall, gradient: Tensor, shape: torch.Size)
     return read.view(shape), given.view(shape)
 
 
+def _before_pooling(model: CLAVER, x: Tensor) -> Tensor:
+    """Relevance of tokens that are means of the image tower's, ``(B, T, L')``, as that of the latter, ``(B, T, L)``."""
+    if model.token_grid is None or not x.ndim:
+        return x
+    L = model.clip.tower.num_prefix + math.prod(_grid(model))
+    shares = pool_tokens(torch.eye(L, dtype=x.dtype, device=x.device)[None, None], model.token_grid)[0, 0]
+    return x @ shares
+
+
 def _on_grid(model: CLAVER, x: Tensor) -> Tensor:
     """The tokens of frames without prefix tokens, as maps: ``(B, T, L) -> (B, T, h, w)``."""
+    return x[:, :, model.clip.tower.num_prefix:].unflatten(2, _grid(model))
+
+
+def _grid(model: CLAVER) -> tuple[int, int]:
     tower, (H, W) = model.clip.tower, side_of(model.visual)
-    if (H, W) != tower.image_size:  # the head does not know
-        tower = tower_of(model.arch, H if H == W else (H, W))
-    return x[:, :, tower.num_prefix:].unflatten(2, tower.grid)
+    return tower.grid if (H, W) == tower.image_size else tower_of(model.arch, H if H == W else (H, W)).grid
 
 
 def _encode(tower: Any, tokens: Tensor) -> tuple[Tensor, list[AttentionCall], Tensor | None]:

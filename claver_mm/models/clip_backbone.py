@@ -33,6 +33,8 @@ class CLIPBackbone(BaseModule):
         preprocessing: How frames were prepared for the weights, where ``pretrained`` does not say it or not rightly:
             the tag that a file has the weights of, or ``mean``, ``std`` and so on
             (``claver_mm.towers.preprocessing_of``).
+        token_grid: Hand on fewer tokens of a frame: those of the grid averaged on one of so many a side, prefix tokens
+            as they are. What stands behind the tower costs less; a class token is read as before.
         frozen: Train nothing of the tower.
         grad_checkpointing: Trade time for activation memory in training.
 
@@ -41,12 +43,13 @@ class CLIPBackbone(BaseModule):
     """
 
     def __init__(self, arch: Arch, pretrained: str | None = None, image_size: int | None = None, frozen: bool = False,
-                 grad_checkpointing: bool = False, preprocessing: str | dict | None = None,
-                 init_cfg: dict | None = None) -> None:
+                 token_grid: int | None = None, grad_checkpointing: bool = False,
+                 preprocessing: str | dict | None = None, init_cfg: dict | None = None) -> None:
         super().__init__(init_cfg)
         self.arch = arch
         self.pretrained = pretrained
         self.frozen = frozen
+        self.token_grid = token_grid
         self.preprocessing = preprocessing_of(arch, pretrained, preprocessing, image_size)
         self.visual = build_image_trunk(arch, image_size)
         set_checkpointing(self.visual, grad_checkpointing, arch)
@@ -69,7 +72,7 @@ class CLIPBackbone(BaseModule):
 
     def forward(self, frames: Tensor) -> Tensor:
         """``(B, 3, T, h, w) -> (B, T, L, D)``."""
-        return clip_tokens(self.visual, frames)
+        return clip_tokens(self.visual, frames, self.token_grid)
 
 
 def _refuse_foreign_weights(module: CLIPBackbone, state_dict: dict, prefix: str, *_) -> None:

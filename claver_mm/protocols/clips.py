@@ -69,6 +69,11 @@ def read_clips(source: str | Path, classes: list[str] | None = None) -> list[Cli
     return list(_of_csv(source))
 
 
+def is_named(source: str | Path) -> bool:
+    """Whether clips come with the names of their classes: of a folder, or of a CSV file."""
+    return Path(source).is_dir() or Path(source).suffix.lower() == ".csv"
+
+
 def _of_folder(root: Path) -> list[Clip]:
     folders = _folders(root)
     if not folders:

@@ -118,7 +118,7 @@ class CLIPHead(nn.Module):
 
     def text_versions(self) -> tuple:
         """A cheap mark of the text tower's weights; see ``claver_mm.kept.versions``."""
-        return versions(self._text_weights())
+        return versions([*self._text_weights(), *([] if self.text_offsets is None else [self.text_offsets])])
 
     def logits(self, video: Tensor, text: Tensor) -> Tensor:
         """``exp(logit_scale) * <v, t>``, and the bias of a tower that was trained with one: ``(B, E), (C, M, E) ->

@@ -9,11 +9,14 @@ stands the temporal transformer. Both halves keep open_clip's names, so that eac
 """
 from __future__ import annotations
 
+import math
 from typing import Any
 
+import torch
 from open_clip.timm_model import TimmModel
 from open_clip.transformer import VisionTransformer
 from torch import Tensor, nn
+from torch.nn.functional import adaptive_avg_pool2d
 
 from ..temporal import init_transformer
 from .architectures import Arch, build_visual, model_config, shown_arch, side_of, tower_of
@@ -56,13 +59,32 @@ def image_tokens(trunk: Any, images: Tensor) -> Tensor:
     return features.flatten(2).transpose(1, 2)
 
 
-def clip_tokens(trunk: nn.Module, clips: Tensor) -> Tensor:
-    """``image_tokens`` of clips, frame by frame: ``(B, 3, T, h, w) -> (B, T, L, D)``."""
+def clip_tokens(trunk: nn.Module, clips: Tensor, token_grid: int | None = None) -> Tensor:
+    """``image_tokens`` of clips, frame by frame: ``(B, 3, T, h, w) -> (B, T, L, D)``; see ``pool_tokens``."""
     if clips.ndim != 5:
         raise ValueError(f"expected clips (B, 3, T, h, w), got shape {tuple(clips.shape)}; "
                          "use FormatShape and data_preprocessor with 'NCTHW'")
     B, _, T = clips.shape[:3]
-    return image_tokens(trunk, clips.transpose(1, 2).flatten(0, 1)).unflatten(0, (B, T))
+    tokens = image_tokens(trunk, clips.transpose(1, 2).flatten(0, 1)).unflatten(0, (B, T))
+    return tokens if token_grid is None else pool_tokens(tokens, token_grid)
+
+
+def pool_tokens(tokens: Tensor, token_grid: int) -> Tensor:
+    """Fewer tokens for what comes after the image tower: those of the grid are averaged on a square one of
+    ``token_grid`` a side, prefix tokens stay: ``(B, T, L, D) -> (B, T, L', D)``.
+
+    The grid is taken to be square, and what does not fill a square to be prefix tokens, as of all towers here.
+
+    Raises:
+        ValueError: The grid is not finer.
+    """
+    L = tokens.shape[2]
+    side = math.isqrt(L)
+    if not 1 <= token_grid < side:
+        raise ValueError(f"token_grid={token_grid} makes nothing smaller of a grid of {side} tokens a side")
+    prefix, grid = tokens.split([L - side * side, side * side], dim=2)
+    pooled = adaptive_avg_pool2d(grid.flatten(0, 1).transpose(1, 2).unflatten(2, (side, side)), token_grid)
+    return torch.cat([prefix, pooled.flatten(2).transpose(1, 2).unflatten(0, tokens.shape[:2])], dim=2)
 
 
 def keep_batch_statistics(trunk: nn.Module) -> None:
