@@ -11,7 +11,7 @@ from ..catalog import find_classes
 from ..language.prompts import read_lines
 from ..language.shipped import find_bank
 from ..protocols.views import kind_of
-from ..towers.architectures import Arch, model_config, tower_of
+from ..towers.architectures import Arch, bring_config, model_config, tower_of
 from ..towers.head import class_tokens_suffice
 from ..towers.preprocessing import Preprocessing, preprocessing_of
 from .keys import did_you_mean, plain
@@ -156,7 +156,7 @@ def _check_preprocessing(model: Mapping) -> None:
     if kind_of(backbone) != PARTS["backbone"] or not backbone.get("pretrained") or not given:
         return
     if isinstance(backbone["arch"], Mapping) and "preprocess_cfg" not in backbone["arch"] \
-            and not backbone.get("preprocessing"):
+            and not backbone.get("preprocessing") and not bring_config(backbone["pretrained"]):
         return  # what weights of a model of one's own were trained with, nobody but its owner knows
     prepared = frames_of(backbone)
     for key, wanted in (("mean", prepared.mean_255), ("std", prepared.std_255)):

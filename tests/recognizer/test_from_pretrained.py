@@ -68,7 +68,7 @@ def test_known_labels_have_the_prompts_of_the_bank(recognizer):
     ("open_clip:PE-Core-L-14-33/meta", {}, "unknown architecture 'PE-Core-L-14-33'.*near it: PE-Core-L-14-336"),
     ("open_clip:ViT-L-14/laion3b", {}, "names no weights of ViT-L-14; its tags: openai, "),
     ("open_clip:ViT-L-14", {}, "names no weights of ViT-L-14"),
-    ("open_clip:ViT-B-16/openai", {}, "trained with QuickGELU.*'-quickgelu' form"),
+    ("open_clip:ViT-B-16/openai", {}, "trained with QuickGELU.*with '-quickgelu'"),
     ("local-dir:/nowhere", {}, "no open_clip_config.json in /nowhere"),
 ])
 def test_what_is_no_tower_is_refused(reference, how, says):
