@@ -12,7 +12,7 @@ from ..language.prompts import read_lines
 from ..language.shipped import find_bank
 from ..protocols.views import kind_of
 from ..towers.architectures import Arch, bring_config, model_config, tower_of
-from ..towers.head import class_tokens_suffice
+from ..towers.head import check_tokens, class_tokens_suffice
 from ..towers.preprocessing import Preprocessing, preprocessing_of
 from .keys import did_you_mean, plain
 
@@ -130,7 +130,8 @@ def agree(model: Mapping) -> None:
     """Check that parts which are written out are of one model.
 
     Raises:
-        ValueError: Two parts that name different architectures, or towers with different weights; both are named.
+        ValueError: Two parts that name different architectures, towers with different weights, or a neck that keeps
+            back tokens which the head reads; both are named.
     """
     parts = {name: model[name] for name in PARTS if isinstance(model.get(name), Mapping) and "arch" in model[name]}
     for name, part in list(parts.items())[1:]:
@@ -139,6 +140,9 @@ def agree(model: Mapping) -> None:
             raise ValueError(f"model.{first}.arch is {shown(parts[first]['arch'])}, model.{name}.arch is "
                              f"{shown(part['arch'])}: the parts of a model share one architecture")
     _check_preprocessing(model)
+    if {"neck", "cls_head"} <= parts.keys() and kind_of(parts["neck"]) in NECKS:
+        check_tokens(parts["neck"].get("class_tokens_only", False), tower_of(parts["neck"]["arch"]),
+                     parts["cls_head"].get("pool", "tower"))
     towers = [parts[name].get("pretrained") for name in SHARED["pretrained"] if name in parts]
     if len(towers) == 2 and towers[0] != towers[1]:
         raise ValueError(f"model.backbone.pretrained is {shown(towers[0])}, model.cls_head.pretrained is "

@@ -64,6 +64,17 @@ def test_written_parts_that_disagree_are_refused(change, says):
         complete(dict(model=written(**change)))
 
 
+@pytest.mark.parametrize("arch, head, says", [
+    ("PE-Core-B-16", {}, "a tower that pools by attention reads all tokens.*set class_tokens_only=False on the neck"),
+    ("B/16", dict(pool="mean"), "pool='mean' reads all tokens.*set class_tokens_only=False on the neck")])
+def test_a_neck_that_keeps_back_tokens_which_the_head_reads_is_refused(arch, head, says):
+    parts = dict(backbone=dict(arch=arch, pretrained=None), neck=dict(arch=arch, class_tokens_only=True),
+                 cls_head=dict(arch=arch, pretrained=None, **head))
+    for model in (written(**parts), said_once(arch=arch, neck=dict(class_tokens_only=True), cls_head=head)):
+        with pytest.raises(ValueError, match=says):
+            complete(dict(model=model))
+
+
 def test_two_names_of_one_architecture_agree():
     model = written(backbone=dict(arch="ViT-B-16-quickgelu"))
     assert complete(dict(model=model))["model"] == model
