@@ -9,6 +9,7 @@ from pathlib import Path
 
 import open_clip
 from open_clip.pretrained import download_pretrained_from_hf
+from open_clip.tokenizer import HFTokenizer
 
 from ..weights.torchscript import is_torchscript
 from .architectures import (
@@ -90,15 +91,19 @@ def tower_settings(reference: str, weights: str | Path | None = None,
 
 
 def _snapshot(reference: str, cache_dir: str | Path, with_weights: bool) -> Path:
-    """Folder in a cache of the hub with a model's config and weights, which are downloaded unless they lie there."""
+    """Folder in a cache of the hub with a model's config, weights and tokenizer, which are downloaded unless they lie
+    there."""
     place = reference.removeprefix(HUB)
     try:
-        config = download_pretrained_from_hf(place, filename=CONFIG, cache_dir=str(cache_dir))
+        folder = Path(download_pretrained_from_hf(place, filename=CONFIG, cache_dir=str(cache_dir))).parent
         if with_weights:
             download_pretrained_from_hf(place, cache_dir=str(cache_dir))
-    except FileNotFoundError as error:  # open_clip's, of the hub and of its offline mode
+        tokenizer = written_config(f"{LOCAL_DIR}{folder}")["text_cfg"].get("hf_tokenizer_name")
+        if tokenizer and not (folder / "tokenizer_config.json").is_file():
+            HFTokenizer(tokenizer, cache_dir=str(cache_dir))
+    except OSError as error:  # open_clip's and transformers', of the hub and of its offline mode
         raise RuntimeError(f"{reference} is not in {cache_dir}, and could not be downloaded: {error}") from error
-    return Path(config).parent
+    return folder
 
 
 def reference_of(arch: Arch, pretrained: str | Path | None) -> str | dict:

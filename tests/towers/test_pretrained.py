@@ -1,6 +1,7 @@
 """Weights of towers by tag, by file, in a folder and in a cache of the hub."""
 import pytest
 import torch
+from local_tokenizers import end_marked
 from local_tower import MODEL, write_tower
 from small import TOWERS, _named, small_convnext
 
@@ -8,6 +9,7 @@ from claver_mm.model import create_model
 from claver_mm.towers.architectures import model_config
 from claver_mm.towers.preprocessing import preprocessing_of
 from claver_mm.towers.pretrained import parse_reference, resolve_pretrained, tower_settings
+from claver_mm.towers.tokenizer import tokenize
 
 
 def assert_is(model, whole):
@@ -65,6 +67,21 @@ def test_a_cache_of_the_hub_serves_offline(tmp_path, monkeypatch):
     assert_is(create_model(**settings, pattern=None), whole)
     with pytest.raises(RuntimeError, match="hf-hub:someone/large is not in .*and could not be downloaded"):
         tower_settings("hf-hub:someone/large", cache_dir=tmp_path)
+
+
+def test_a_cache_of_the_hub_brings_the_tokenizer_of_the_model(tmp_path, monkeypatch):
+    """Config and weights alone were put there, and what reads the folder looked for the tokenizer beside them."""
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    repo = tmp_path / "models--someone--small"
+    snapshot = repo / "snapshots" / ("0" * 40)
+    (repo / "refs").mkdir(parents=True)
+    (repo / "refs/main").write_text("0" * 40)
+    write_tower(snapshot, text_cfg=dict(MODEL["text_cfg"], hf_tokenizer_name="someone/small", pool_type="last"))
+    with pytest.raises(RuntimeError, match="hf-hub:someone/small is not in .*and could not be downloaded"):
+        tower_settings("hf-hub:someone/small", cache_dir=tmp_path)
+    end_marked(snapshot)
+    arch = tower_settings("hf-hub:someone/small", cache_dir=tmp_path)["arch"]
+    assert tokenize(["a cat"], arch)[0, :4].tolist() == [3, 4, 1, 0]
 
 
 @pytest.mark.parametrize("names, says", [
