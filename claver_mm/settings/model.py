@@ -57,6 +57,8 @@ def write_out(model: Mapping) -> tuple[dict, list[str]]:
             raise ValueError(f"model.{key}: {BUILDER} takes no {key!r}" + did_you_mean(key, KNOWN))
     if "arch" not in model:
         raise ValueError(f"model.arch is missing: {BUILDER} needs an architecture, e.g. 'B/16'")
+    if model.get("num_frames") is not None and model["num_frames"] < 1:
+        raise ValueError(f"model.num_frames must be at least 1, got {model['num_frames']}")
     written = {key: value for key, value in model.items() if key not in SHARED}
     written["type"] = "Recognizer3D"
     for name, kind in PARTS.items():

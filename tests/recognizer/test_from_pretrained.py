@@ -81,6 +81,11 @@ def test_weights_that_are_not_there_are_named(tmp_path):
         Recognizer.from_pretrained("open_clip:PE-Core-B-16/meta", weights=tmp_path / "w.safetensors")
 
 
+def test_no_frames_are_no_video(tower):
+    with pytest.raises(ValueError, match="num_frames must be at least 1, got 0"):
+        Recognizer.from_pretrained(f"local-dir:{tower[0]}", 0)
+
+
 def test_a_file_of_a_tag_is_prepared_as_the_tag(tmp_path):
     """Weights of laion2b_s32b_b82k were normalised as OpenAI's, without a word."""
     from claver_mm.engine.configs import read_config

@@ -46,6 +46,7 @@ def test_parts_are_handed_what_the_model_says():
     (dict(cls_head=dict(classes="my.txt")), "model.cls_head.classes is 'my.txt', model.classes is"),
     (dict(backbone=dict(pretrained="openai")), "backbone.pretrained is 'openai', model.cls_head.pretrained is No"),
     (dict(bank=None, cls_head=dict(bank="b.yaml")), "model.cls_head.bank is 'b.yaml', model.bank is None"),
+    (dict(neck=None, num_frames=0), "model.num_frames must be at least 1, got 0"),
     (dict(achr="B/16"), "model.achr: CLAVERRecognizer takes no 'achr'; did you mean 'arch'"),
 ])
 def test_a_part_that_says_something_else_is_refused_by_both_names(change, says):
