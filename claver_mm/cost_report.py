@@ -35,12 +35,13 @@ def read_for_costs(path: str | Path, frames: int | None = None, changes: Mapping
         FileNotFoundError, ValueError: As ``read_config``; or a config that lacks a model or a loader.
     """
     cfg = read_config(path, changes)
-    if "model" not in cfg or "test_dataloader" not in cfg or "train_dataloader" not in cfg:
-        raise ValueError(f"{path}: no whole config: it lacks model, train_dataloader or test_dataloader; name a leaf")
+    lacking = [key for key in ("model", "test_dataloader") if key not in cfg]
+    if lacking:
+        raise ValueError(f"{path}: no whole config: it lacks {' and '.join(lacking)}; name a leaf")
     if frames is not None:
         if cfg.model.get("neck"):
             cfg.model.neck.num_frames = frames
-        for split in ("train", "test"):
+        for split in ("train", "test") if "train_dataloader" in cfg else ("test",):
             dataset: Any = innermost(cfg[f"{split}_dataloader"].dataset)
             dataset.pipeline = with_frames(dataset.pipeline, frames)
     return cfg
@@ -68,7 +69,8 @@ def shape_of(view: View, batch: int) -> tuple[int, ...]:
 
 
 def report(cfg: Config) -> dict:
-    """All counts of a config, as plain numbers: whole multiply-accumulates, and bytes.
+    """All counts of a config, as plain numbers: whole multiply-accumulates, and bytes; None in place of a training
+    step's where it has none, as a tower that is tested as it is.
 
     Raises:
         ValueError: A recogniser, or a pipeline, whose costs are not counted.
@@ -77,7 +79,7 @@ def report(cfg: Config) -> dict:
     if not isinstance(model, Recognizer2D | Recognizer3D) or not model.with_cls_head:
         raise ValueError(f"{type(model).__name__} is no Recognizer2D or Recognizer3D with a head; costs are counted "
                          "for these alone")
-    view, training = view_of(cfg, "test"), view_of(cfg, "train")
+    view, training = view_of(cfg, "test"), view_of(cfg, "train") if "train_dataloader" in cfg else None
     inputs = torch.empty(shape_of(view, 1), device="meta")
     executed = video_work(model, inputs)
     whole = video_work(model, inputs, all_tokens=True)
@@ -91,9 +93,8 @@ def report(cfg: Config) -> dict:
         macs["every_pair_and_a_text"] = _total(video_work(model, inputs, True, True)) + text.one_uncut.total
         macs["published_convention"] = sum(work.convolutions + work.mlps for work in whole.values()) \
             + text.one_uncut.mlps
-    batch = cfg.train_dataloader.batch_size
-    memory = {}
-    for dtype in ("float32", "bfloat16"):
+    batch, memory = cfg.train_dataloader.batch_size if training else None, {}
+    for dtype in ("float32", "bfloat16") if training else ():
         with torch.autocast("cpu", torch.bfloat16, enabled=dtype == "bfloat16"):
             kept = activations(model, shape_of(training, batch), text.batches if text else (), checkpointing)
         memory[dtype] = dict(asdict(kept), total=kept.total)
@@ -102,7 +103,7 @@ def report(cfg: Config) -> dict:
                 macs_by_part={part: asdict(work) for part, work in executed.items()},
                 text=text and dict(asdict(text), one_uncut=text.one_uncut.total, draws=head.num_draws,
                                    texts=None if head.text_tokens is None else list(head.text_tokens.shape[:2])),
-                training_batch=batch, activation_bytes=memory)
+                training_batch=batch, activation_bytes=memory or None)
 
 
 def _build(cfg: Config) -> nn.Module:
@@ -166,8 +167,9 @@ def describe(path: str, costs: dict) -> str:
                   f"{text['evaluation'] / 1e9:.0f} ({text['evaluation_uncut'] / 1e9:.0f})"]
     if not text:
         lines.append("  published convention: not defined for a model without CLIP's towers")
-    lines.append(f"activations of a training step of {costs['training_batch']} clips (GiB)")
-    for dtype, kept in costs["activation_bytes"].items():
+    if costs["activation_bytes"]:
+        lines.append(f"activations of a training step of {costs['training_batch']} clips (GiB)")
+    for dtype, kept in (costs["activation_bytes"] or {}).items():
         lines.append(f"  {dtype}: {gib(kept['total'])} = video {gib(kept['video'])} + text {gib(kept['text'])}"
                      f" + computed again at a time {gib(kept['recomputed'])}")
     if "latency" in costs:
@@ -191,10 +193,12 @@ def tables(reports: dict[str, dict]) -> str:
                          for part in parts),
                        *(f"{costs['macs'][kind] / 1e9:.4g}" if kind in costs["macs"] else "-" for kind in figures))
         C, M = (text and text["texts"]) or (0, 0)
-        memory = costs["activation_bytes"]
+        memory, clips = costs["activation_bytes"], costs["training_batch"]
         training[name] = (f"{C} x {M}" if C else "-", str(min(text["draws"], M)) if C else "-",
-                          *(f"{text[kind] / 1e12:.3g}" if C else "-" for kind in texts), str(costs["training_batch"]),
-                          *(gib(memory["float32"][part]) for part in kept), gib(memory["bfloat16"]["total"]))
+                          *(f"{text[kind] / 1e12:.3g}" if C else "-" for kind in texts),
+                          *(["-"] * (len(kept) + 2) if memory is None else
+                            [str(clips), *(gib(memory["float32"][part]) for part in kept),
+                             gib(memory["bfloat16"]["total"])]))
     lines = [*_table(["frames", "side", *(f"{part}, M" for part in parts), *figures.values()], video), "",
              *_table(["texts", "draws", *texts.values(), "clips", *kept.values(), "all in bfloat16, GiB"], training)]
     latencies = [f"{path}: {_latency_line(costs['latency'])}" for path, costs in reports.items() if "latency" in costs]

@@ -21,6 +21,7 @@ from .kept import versions
 from .language.texts import Labels, Texts
 from .model import CLAVER
 from .temporal import KroneckerTransformer
+from .towers.head import check_tokens
 
 POLICIES = ("error", "restart", "window")
 
@@ -167,8 +168,7 @@ class VideoStream:
             raise ValueError("the recogniser is in training mode; call eval() before streaming")
         if self.model.temporal is None or len(self.model.project):
             raise ValueError("streaming needs a temporal neck as wide as the backbone")
-        if self.model.pool == "mean" and self.model.temporal.class_tokens_only:
-            raise ValueError("pool='mean' reads all tokens; set class_tokens_only=False on the neck")
+        check_tokens(self.model.temporal.class_tokens_only, self.model.clip.tower, self.model.pool)
         self.temporal = TemporalStream(self.model.temporal, beyond)
         self.texts = None if texts is None else self.model.texts(texts)
         self.reset()

@@ -299,6 +299,22 @@ def test_one_config_is_described_in_full(capsys):
     assert "published convention" in capsys.readouterr().out
 
 
+def test_a_tower_as_it_is_has_costs_without_those_of_a_training(capsys, tmp_path):
+    """It was refused as no whole config, and with it the line that counts all of them."""
+    (tmp_path / "tower.py").write_text('_base_ = "claver_mm::claver/zero_shot/tower.py"\n'
+                                       f"model = dict(arch=dict({TINY!r}, _delete_=True), pretrained=None, "
+                                       'classes=["a", "b"])')
+    assert run(tmp_path / "tower.py", "--frames", 3, "--json") == 0
+    costs = json.loads(capsys.readouterr().out)[str(tmp_path / "tower.py")]
+    assert costs["frames"] == 3 and costs["macs"]["executed"] == costs["macs"]["whole"] > 0
+    assert costs["training_batch"] is costs["activation_bytes"] is None
+    assert run(tmp_path / "tower.py") == 0
+    assert "activations" not in capsys.readouterr().out
+    assert run(tmp_path / "tower.py", ROOT / "configs/claver_motion_mean.py") == 0
+    row, = (line for line in capsys.readouterr().out.splitlines() if "tower | 2 x" in line)
+    assert row.endswith("| - " * 6 + "|")
+
+
 def test_a_config_that_is_not_there_or_no_leaf_is_named(capsys):
     assert run("claver_motoin") == MISTAKE
     said = capsys.readouterr().err

@@ -11,8 +11,8 @@ from ..catalog import find_classes
 from ..language.prompts import read_lines
 from ..language.shipped import find_bank
 from ..protocols.views import kind_of
-from ..towers.architectures import Arch, model_config, tower_of
-from ..towers.head import class_tokens_suffice
+from ..towers.architectures import Arch, bring_config, model_config, tower_of
+from ..towers.head import check_tokens, class_tokens_suffice
 from ..towers.preprocessing import Preprocessing, preprocessing_of
 from .keys import did_you_mean, plain
 
@@ -57,6 +57,8 @@ def write_out(model: Mapping) -> tuple[dict, list[str]]:
             raise ValueError(f"model.{key}: {BUILDER} takes no {key!r}" + did_you_mean(key, KNOWN))
     if "arch" not in model:
         raise ValueError(f"model.arch is missing: {BUILDER} needs an architecture, e.g. 'B/16'")
+    if model.get("num_frames") is not None and model["num_frames"] < 1:
+        raise ValueError(f"model.num_frames must be at least 1, got {model['num_frames']}")
     written = {key: value for key, value in model.items() if key not in SHARED}
     written["type"] = "Recognizer3D"
     for name, kind in PARTS.items():
@@ -130,7 +132,8 @@ def agree(model: Mapping) -> None:
     """Check that parts which are written out are of one model.
 
     Raises:
-        ValueError: Two parts that name different architectures, or towers with different weights; both are named.
+        ValueError: Two parts that name different architectures, towers with different weights, or a neck that keeps
+            back tokens which the head reads; both are named.
     """
     parts = {name: model[name] for name in PARTS if isinstance(model.get(name), Mapping) and "arch" in model[name]}
     for name, part in list(parts.items())[1:]:
@@ -139,6 +142,9 @@ def agree(model: Mapping) -> None:
             raise ValueError(f"model.{first}.arch is {shown(parts[first]['arch'])}, model.{name}.arch is "
                              f"{shown(part['arch'])}: the parts of a model share one architecture")
     _check_preprocessing(model)
+    if {"neck", "cls_head"} <= parts.keys() and kind_of(parts["neck"]) in NECKS:
+        check_tokens(parts["neck"].get("class_tokens_only", False), tower_of(parts["neck"]["arch"]),
+                     parts["cls_head"].get("pool", "tower"))
     towers = [parts[name].get("pretrained") for name in SHARED["pretrained"] if name in parts]
     if len(towers) == 2 and towers[0] != towers[1]:
         raise ValueError(f"model.backbone.pretrained is {shown(towers[0])}, model.cls_head.pretrained is "
@@ -156,7 +162,7 @@ def _check_preprocessing(model: Mapping) -> None:
     if kind_of(backbone) != PARTS["backbone"] or not backbone.get("pretrained") or not given:
         return
     if isinstance(backbone["arch"], Mapping) and "preprocess_cfg" not in backbone["arch"] \
-            and not backbone.get("preprocessing"):
+            and not backbone.get("preprocessing") and not bring_config(backbone["pretrained"]):
         return  # what weights of a model of one's own were trained with, nobody but its owner knows
     prepared = frames_of(backbone)
     for key, wanted in (("mean", prepared.mean_255), ("std", prepared.std_255)):

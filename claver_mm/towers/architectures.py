@@ -11,6 +11,7 @@ import copy
 import json
 from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 import open_clip
@@ -30,8 +31,10 @@ PAPER_ARCHS = {
 """The paper's four models; all start from OpenAI's weights, which were trained with QuickGELU."""
 
 Arch = str | dict
-SCHEMES = ("hf-hub:", "local-dir:")
+HUB, LOCAL_DIR = SCHEMES = ("hf-hub:", "local-dir:")
 """What the names of models begin with that bring config, weights and tokenizer themselves."""
+CONFIG = "open_clip_config.json"
+"""The file with config and preprocessing of such a model."""
 OF_TRAINING = ("custom_text", "multimodal_cfg", "preprocess_cfg")
 """Parts of a model config that say nothing of the two towers."""
 NO_TEXTS = dict(context_length=1, vocab_size=1, width=64, heads=1, layers=1)
@@ -90,13 +93,29 @@ def written_config(arch: Arch) -> dict:
     return copy.deepcopy(config)
 
 
-@lru_cache(maxsize=32)
 def _read_config(name: str) -> dict:
     try:
-        return open_clip.get_model_config(name)
+        return _of_hub(name) if name.startswith(HUB) else open_clip.get_model_config(f"{LOCAL_DIR}{folder_of(name)}")
     except Exception as error:  # of the hub, of its offline mode, of a folder, of its JSON
         why = " ".join(str(error).split())[:300] or type(error).__name__
-        raise ValueError(f"the model config (open_clip_config.json) of {name!r} cannot be had: {why}") from error
+        raise ValueError(f"the model config ({CONFIG}) of {name!r} cannot be had: {why}") from error
+
+
+@lru_cache(maxsize=32)
+def _of_hub(name: str) -> dict:
+    """The hub is asked once; a folder is read each time, since its owner may write to it."""
+    return open_clip.get_model_config(name)
+
+
+def folder_of(name: str) -> Path:
+    """Folder of ``local-dir:FOLDER``."""
+    return Path(name.removeprefix(LOCAL_DIR)).expanduser()
+
+
+def bring_config(weights: object) -> bool:
+    """Whether weights come with a model config: those of the hub do, and those of a folder where one lies beside."""
+    name = str(weights)
+    return name.startswith(HUB) or name.startswith(LOCAL_DIR) and (folder_of(name) / CONFIG).is_file()
 
 
 def shown_arch(arch: Arch) -> str:

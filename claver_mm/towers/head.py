@@ -59,18 +59,16 @@ class CLIPHead(nn.Module):
                 its tokens, read in the class token's place.
 
         Raises:
-            ValueError: The mean over tokens is asked for, but there are class tokens alone.
+            ValueError: All tokens are read, but there are class tokens alone.
         """
-        if self.tower.pooling != "class_token":
-            check_pool(pool, self.tower)
-            return nn.functional.normalize(self._pool(self, tokens.flatten(0, 1)), dim=-1).unflatten(
-                0, tokens.shape[:2])
+        check_pool(pool, self.tower)
+        if tokens.shape[2] == 1 and self.tower.grid != (1, 1):
+            check_tokens(True, self.tower, pool)
         if pool == "mean":
-            if tokens.shape[2] == 1:
-                raise ValueError("pool='mean' reads all tokens, the neck gives class tokens alone; set "
-                                 "class_tokens_only=False on the neck")
             tokens = tokens.mean(dim=2, keepdim=True)
-        features = self._pool(self, tokens[:, :, :1].flatten(0, 1))
+        if self.tower.pooling == "class_token":
+            tokens = tokens[:, :, :1]
+        features = self._pool(self, tokens.flatten(0, 1))
         return nn.functional.normalize(features, dim=-1).unflatten(0, tokens.shape[:2])
 
     def image_parts(self) -> list[nn.Module | nn.Parameter]:
@@ -156,3 +154,11 @@ def check_pool(pool: str, tower: Tower) -> None:
 def class_tokens_suffice(tower: Tower, pool: str = "tower") -> bool:
     """Whether a frame's class token is all that is read of it, so that the last block may compute nothing else."""
     return tower.pooling == "class_token" and pool != "mean"
+
+
+def check_tokens(class_tokens_only: bool, tower: Tower, pool: str = "tower") -> None:
+    """``ValueError`` where class tokens are all that there is of a frame, and do not suffice."""
+    if class_tokens_only and not class_tokens_suffice(tower, pool):
+        reader = "pool='mean'" if pool == "mean" else f"a tower that pools by {tower.pooling}"
+        raise ValueError(f"{reader} reads all tokens, the neck gives class tokens alone; set class_tokens_only=False "
+                         "on the neck")

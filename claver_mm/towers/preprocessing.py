@@ -18,7 +18,18 @@ from open_clip.transform import PreprocessCfg, image_transform_v2
 from PIL import Image
 from torchvision.transforms import Compose, Normalize, ToTensor
 
-from .architectures import PAPER_ARCHS, SCHEMES, Arch, shown_arch, tower_of, written_config
+from .architectures import (
+    CONFIG,
+    LOCAL_DIR,
+    PAPER_ARCHS,
+    SCHEMES,
+    Arch,
+    bring_config,
+    folder_of,
+    shown_arch,
+    tower_of,
+    written_config,
+)
 
 RESIZE_MODES = ("shortest", "squash", "longest")
 INTERPOLATIONS = ("bicubic", "bilinear")
@@ -73,15 +84,18 @@ def preprocessing_of(arch: Arch, pretrained: str | Path | None = None, given: st
 
     Args:
         arch: See ``claver_mm.towers.architectures``.
-        pretrained: An open_clip tag; or a file, which says nothing of it; or None.
+        pretrained: An open_clip tag; ``hf-hub:`` or ``local-dir:``, which bring it; or a file, which says nothing of
+            it; or None.
         given: What is known better: the tag that a file has the weights of, or ``mean``, ``std``, ``interpolation``,
             ``resize_mode`` that differ.
         image_size: Side of the input where it is not the architecture's.
 
     Raises:
         ValueError: A file, and weights of this architecture were trained with different preprocessing; or an unknown
-            setting.
+            setting or tag.
     """
+    if isinstance(given, str):
+        _check_tag(given, arch)
     found = _recorded(arch, given if isinstance(given, str) else pretrained)
     prepared = Preprocessing(tower_of(arch, image_size).image_size, _numbers(found["mean"]),
                              _numbers(found["std"]), found["interpolation"], found["resize_mode"])
@@ -103,11 +117,13 @@ def _numbers(values: Iterable[float]) -> Any:
 def _recorded(arch: Arch, pretrained: str | Path | None) -> dict:
     """Settings under open_clip's names."""
     usual = asdict(PreprocessCfg())
-    if not isinstance(arch, str) or arch.startswith(SCHEMES):
-        own = written_config(arch).get("preprocess_cfg") if isinstance(arch, dict) else _beside(arch)
+    brought = bring_config(pretrained)
+    if brought or not isinstance(arch, str) or arch.startswith(SCHEMES):
+        own = _beside(str(pretrained)) if brought else \
+            _beside(arch) if isinstance(arch, str) else written_config(arch).get("preprocess_cfg")
         return {**usual, **{key: value for key, value in (own or {}).items() if value is not None}}
     name = PAPER_ARCHS.get(arch, arch)
-    tags = {tag: open_clip.get_pretrained_cfg(name, tag) for tag in open_clip.list_pretrained_tags_by_model(name)}
+    tags = {tag: open_clip.get_pretrained_cfg(name, tag) for tag in _tags(arch)}
     if str(pretrained) in tags:
         return tags[str(pretrained)]
     kinds: dict[str, list[str]] = {}
@@ -123,23 +139,35 @@ def _recorded(arch: Arch, pretrained: str | Path | None) -> dict:
     return tags[max(kinds.values(), key=len)[0]] if kinds else usual
 
 
+def _tags(arch: Arch) -> list[str]:
+    """open_clip's tags of an architecture; a model that brings its own config has none."""
+    named = isinstance(arch, str) and not arch.startswith(SCHEMES)
+    return open_clip.list_pretrained_tags_by_model(PAPER_ARCHS.get(arch, arch)) if named else []
+
+
+def _check_tag(given: str, arch: Arch) -> None:
+    tags = _tags(arch)
+    if given not in tags and not bring_config(given):
+        raise ValueError(f"preprocessing={given!r} is no open_clip tag of {shown_arch(arch)}; its tags: "
+                         f"{', '.join(tags) or 'none'}; or give mean, std, interpolation and resize_mode")
+
+
 def _beside(name: str) -> dict:
     """``preprocess_cfg`` of a model on the hub or in a folder."""
     return json.loads(config_file(name).read_text()).get("preprocess_cfg") or {}
 
 
 def config_file(name: str) -> Path:
-    """``open_clip_config.json`` of ``hf-hub:ORGANISATION/NAME``, downloaded, or of ``local-dir:FOLDER``.
+    """The config file of ``hf-hub:ORGANISATION/NAME``, downloaded, or of ``local-dir:FOLDER``.
 
     Raises:
         ValueError: It cannot be had.
     """
-    scheme, place = open_clip.factory.parse_model_name(name)
-    if scheme == "local-dir":
-        path = Path(place).expanduser() / "open_clip_config.json"
+    if name.startswith(LOCAL_DIR):
+        path = folder_of(name) / CONFIG
     else:
         written_config(name)  # says why it cannot be had
-        path = Path(download_pretrained_from_hf(place, filename="open_clip_config.json"))
+        path = Path(download_pretrained_from_hf(open_clip.factory.parse_model_name(name)[1], filename=CONFIG))
     if not path.is_file():
-        raise ValueError(f"no open_clip_config.json in {path.parent}")
+        raise ValueError(f"no {CONFIG} in {path.parent}")
     return path

@@ -9,12 +9,24 @@ from pathlib import Path
 
 import open_clip
 from open_clip.pretrained import download_pretrained_from_hf
+from open_clip.tokenizer import HFTokenizer
 
 from ..weights.torchscript import is_torchscript
-from .architectures import PAPER_ARCHS, SCHEMES, Arch, model_config, shown_arch
+from .architectures import (
+    CONFIG,
+    HUB,
+    LOCAL_DIR,
+    PAPER_ARCHS,
+    SCHEMES,
+    Arch,
+    bring_config,
+    folder_of,
+    model_config,
+    shown_arch,
+    written_config,
+)
 
-OPEN_CLIP, HUB = "open_clip:", "hf-hub:"
-CONFIG = "open_clip_config.json"
+OPEN_CLIP = "open_clip:"
 WEIGHTS = (".safetensors", ".bin", ".pth", ".pt")
 NAMES = ("open_clip_model", "open_clip_pytorch_model", "model", "pytorch_model")
 """What open_clip's weights are called in a folder, in the order in which it takes them."""
@@ -69,7 +81,7 @@ def tower_settings(reference: str, weights: str | Path | None = None,
     if weights is not None and not Path(weights).expanduser().is_file():
         raise FileNotFoundError(f"no weights file at {weights}")
     if cache_dir is not None and reference.startswith(HUB):
-        arch = pretrained = f"local-dir:{_snapshot(reference, cache_dir, with_weights=weights is None)}"
+        arch = pretrained = f"{LOCAL_DIR}{_snapshot(reference, cache_dir, with_weights=weights is None)}"
     elif cache_dir is not None and weights is None and not reference.startswith(SCHEMES):
         weights = resolve_pretrained(pretrained, arch, cache_dir)
     if weights is None:
@@ -79,15 +91,19 @@ def tower_settings(reference: str, weights: str | Path | None = None,
 
 
 def _snapshot(reference: str, cache_dir: str | Path, with_weights: bool) -> Path:
-    """Folder in a cache of the hub with a model's config and weights, which are downloaded unless they lie there."""
+    """Folder in a cache of the hub with a model's config, weights and tokenizer, which are downloaded unless they lie
+    there."""
     place = reference.removeprefix(HUB)
     try:
-        config = download_pretrained_from_hf(place, filename=CONFIG, cache_dir=str(cache_dir))
+        folder = Path(download_pretrained_from_hf(place, filename=CONFIG, cache_dir=str(cache_dir))).parent
         if with_weights:
             download_pretrained_from_hf(place, cache_dir=str(cache_dir))
-    except FileNotFoundError as error:  # open_clip's, of the hub and of its offline mode
+        tokenizer = written_config(f"{LOCAL_DIR}{folder}")["text_cfg"].get("hf_tokenizer_name")
+        if tokenizer and not (folder / "tokenizer_config.json").is_file():
+            HFTokenizer(tokenizer, cache_dir=str(cache_dir))
+    except OSError as error:  # open_clip's and transformers', of the hub and of its offline mode
         raise RuntimeError(f"{reference} is not in {cache_dir}, and could not be downloaded: {error}") from error
-    return Path(config).parent
+    return folder
 
 
 def reference_of(arch: Arch, pretrained: str | Path | None) -> str | dict:
@@ -116,10 +132,12 @@ def resolve_pretrained(pretrained: str | Path, arch: Arch, cache_dir: str | Path
         RuntimeError: The weights could not be downloaded.
     """
     if str(pretrained).startswith(SCHEMES):
+        if bring_config(pretrained):
+            check_activation(pretrained, arch, written_config(str(pretrained)).get("quick_gelu", False))
         return _of_scheme(str(pretrained), cache_dir)
     path = Path(pretrained).expanduser()
     if path.is_file():
-        check_activation(pretrained, arch, is_torchscript(path))
+        check_activation(pretrained, arch, True if is_torchscript(path) else None)
         return path
     name = PAPER_ARCHS.get(arch, arch) if isinstance(arch, str) else None
     tags = open_clip.list_pretrained_tags_by_model(name) if name else []
@@ -127,25 +145,24 @@ def resolve_pretrained(pretrained: str | Path, arch: Arch, cache_dir: str | Path
         raise ValueError(f"{str(pretrained)!r} is neither a file nor an open_clip tag of {shown_arch(arch)}; its tags: "
                          f"{', '.join(tags) or 'none'}")
     config = open_clip.get_pretrained_cfg(name, pretrained)
-    check_activation(pretrained, arch, config.get("quick_gelu", False))
+    check_activation(pretrained, arch, config.get("quick_gelu"))
     try:
         return Path(open_clip.download_pretrained(config, cache_dir=None if cache_dir is None else str(cache_dir)))
     except Exception as error:
         raise RuntimeError(f"open_clip weights {pretrained!r} of {shown_arch(arch)} could not be downloaded ({error}); "
-                           "give the path of a file that you have instead: pretrained='/path/to/ViT-B-16.pt'"
-                           ) from error
+                           "give the path of a file that you have instead: pretrained='/path/to/ViT-B-16.pt', of "
+                           "Recognizer.from_pretrained weights=..., of commands --weights FILE") from error
 
 
 def _of_scheme(name: str, cache_dir: str | Path | None) -> Path:
-    scheme, place = open_clip.factory.parse_model_name(name)
-    if scheme == "hf-hub":
+    if name.startswith(HUB):
         try:
             return Path(download_pretrained_from_hf(
-                place, cache_dir=None if cache_dir is None else str(cache_dir)))
+                open_clip.factory.parse_model_name(name)[1], cache_dir=None if cache_dir is None else str(cache_dir)))
         except Exception as error:  # of the hub, and of its offline mode
             raise RuntimeError(f"the weights of {name!r} could not be downloaded ({error}); give the path of a file, "
                                "or local-dir:FOLDER") from error
-    folder = Path(place).expanduser()
+    folder = folder_of(name)
     files = sorted(path for path in folder.glob("*") if path.suffix in WEIGHTS and path.is_file())
     named = [path for suffix in WEIGHTS for name in NAMES for path in files if path.name == f"{name}{suffix}"]
     if not named and len(files) != 1:
@@ -154,8 +171,11 @@ def _of_scheme(name: str, cache_dir: str | Path | None) -> Path:
     return (named or files)[0]
 
 
-def check_activation(pretrained: str | Path, arch: Arch, trained_with_quick_gelu: bool) -> None:
-    """OpenAI's weights in a model with plain GELU run without complaint and are a few points worse: refuse them."""
-    if trained_with_quick_gelu and not model_config(arch).get("quick_gelu", False):
-        raise ValueError(f"{pretrained} was trained with QuickGELU, but {shown_arch(arch)} is built with GELU; use the "
-                         "'-quickgelu' form of the architecture")
+def check_activation(pretrained: str | Path, arch: Arch, trained_with_quick_gelu: bool | None) -> None:
+    """OpenAI's weights in a model with plain GELU run without complaint and are a few points worse: refuse them,
+    and the reverse; None where it is not known of the weights."""
+    built_with_it = bool(model_config(arch).get("quick_gelu"))
+    if trained_with_quick_gelu not in (None, built_with_it):
+        trained, built = ("QuickGELU", "GELU")[::-1 if built_with_it else 1]
+        raise ValueError(f"{pretrained} was trained with {trained}, but {shown_arch(arch)} is built with {built}; use "
+                         f"the form of the architecture {'without' if built_with_it else 'with'} '-quickgelu'")

@@ -14,12 +14,11 @@ import torch
 from open_clip.tokenizer import HFTokenizer, SimpleTokenizer
 from torch import Tensor
 
-from .architectures import Arch, model_config, shown_arch, written_config
+from .architectures import LOCAL_DIR, Arch, folder_of, model_config, shown_arch, written_config
 
 CLIPTokenizer: TypeAlias = SimpleTokenizer | HFTokenizer
 """CLIP's own, or one of the Hugging Face kind; both clean a text in their own way (``clean``) first."""
 FILES = "tokenizer.json, tokenizer_config.json and special_tokens_map.json"
-LOCAL_DIR = "local-dir:"
 
 
 def tokenize(texts: list[str], arch: Arch) -> Tensor:
@@ -139,7 +138,7 @@ def tokenizer_of(arch: Arch) -> CLIPTokenizer:
     if not name:
         return _clip_tokenizer(how)
     local = isinstance(arch, str) and arch.startswith(LOCAL_DIR)
-    source = str(arch).removeprefix(LOCAL_DIR) if local else name
+    source = str(folder_of(arch)) if local else name
     try:
         return _hub_tokenizer(source, text_cfg.get("tokenizer_mode"), how)
     except Exception as error:  # of the hub, of its offline mode, of a folder, or of a package that is not there

@@ -68,7 +68,7 @@ def test_known_labels_have_the_prompts_of_the_bank(recognizer):
     ("open_clip:PE-Core-L-14-33/meta", {}, "unknown architecture 'PE-Core-L-14-33'.*near it: PE-Core-L-14-336"),
     ("open_clip:ViT-L-14/laion3b", {}, "names no weights of ViT-L-14; its tags: openai, "),
     ("open_clip:ViT-L-14", {}, "names no weights of ViT-L-14"),
-    ("open_clip:ViT-B-16/openai", {}, "trained with QuickGELU.*'-quickgelu' form"),
+    ("open_clip:ViT-B-16/openai", {}, "trained with QuickGELU.*with '-quickgelu'"),
     ("local-dir:/nowhere", {}, "no open_clip_config.json in /nowhere"),
 ])
 def test_what_is_no_tower_is_refused(reference, how, says):
@@ -79,6 +79,11 @@ def test_what_is_no_tower_is_refused(reference, how, says):
 def test_weights_that_are_not_there_are_named(tmp_path):
     with pytest.raises(FileNotFoundError, match="no weights file at .*w.safetensors"):
         Recognizer.from_pretrained("open_clip:PE-Core-B-16/meta", weights=tmp_path / "w.safetensors")
+
+
+def test_no_frames_are_no_video(tower):
+    with pytest.raises(ValueError, match="num_frames must be at least 1, got 0"):
+        Recognizer.from_pretrained(f"local-dir:{tower[0]}", 0)
 
 
 def test_a_file_of_a_tag_is_prepared_as_the_tag(tmp_path):

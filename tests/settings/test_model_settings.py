@@ -46,6 +46,7 @@ def test_parts_are_handed_what_the_model_says():
     (dict(cls_head=dict(classes="my.txt")), "model.cls_head.classes is 'my.txt', model.classes is"),
     (dict(backbone=dict(pretrained="openai")), "backbone.pretrained is 'openai', model.cls_head.pretrained is No"),
     (dict(bank=None, cls_head=dict(bank="b.yaml")), "model.cls_head.bank is 'b.yaml', model.bank is None"),
+    (dict(neck=None, num_frames=0), "model.num_frames must be at least 1, got 0"),
     (dict(achr="B/16"), "model.achr: CLAVERRecognizer takes no 'achr'; did you mean 'arch'"),
 ])
 def test_a_part_that_says_something_else_is_refused_by_both_names(change, says):
@@ -62,6 +63,17 @@ def test_a_part_that_says_something_else_is_refused_by_both_names(change, says):
 def test_written_parts_that_disagree_are_refused(change, says):
     with pytest.raises(ValueError, match=says):
         complete(dict(model=written(**change)))
+
+
+@pytest.mark.parametrize("arch, head, says", [
+    ("PE-Core-B-16", {}, "a tower that pools by attention reads all tokens.*set class_tokens_only=False on the neck"),
+    ("B/16", dict(pool="mean"), "pool='mean' reads all tokens.*set class_tokens_only=False on the neck")])
+def test_a_neck_that_keeps_back_tokens_which_the_head_reads_is_refused(arch, head, says):
+    parts = dict(backbone=dict(arch=arch, pretrained=None), neck=dict(arch=arch, class_tokens_only=True),
+                 cls_head=dict(arch=arch, pretrained=None, **head))
+    for model in (written(**parts), said_once(arch=arch, neck=dict(class_tokens_only=True), cls_head=head)):
+        with pytest.raises(ValueError, match=says):
+            complete(dict(model=model))
 
 
 def test_two_names_of_one_architecture_agree():

@@ -1,12 +1,15 @@
 """Weights of towers by tag, by file, in a folder and in a cache of the hub."""
 import pytest
 import torch
+from local_tokenizers import end_marked
 from local_tower import MODEL, write_tower
 from small import TOWERS, _named, small_convnext
 
 from claver_mm.model import create_model
+from claver_mm.towers.architectures import model_config
 from claver_mm.towers.preprocessing import preprocessing_of
 from claver_mm.towers.pretrained import parse_reference, resolve_pretrained, tower_settings
+from claver_mm.towers.tokenizer import tokenize
 
 
 def assert_is(model, whole):
@@ -21,6 +24,37 @@ def test_a_folder_holds_config_preprocessing_and_weights(tmp_path):
     assert_is(create_model(name, name, pattern=None), whole)
 
 
+def test_a_folder_named_as_weights_brings_its_preprocessing(tmp_path):
+    """They were prepared for as weights of the architecture are on the whole, without a word."""
+    whole = write_tower(tmp_path)
+    assert_is(create_model(MODEL, f"local-dir:{tmp_path}", pattern=None), whole)
+    assert preprocessing_of("ViT-B-16", f"local-dir:{tmp_path}").mean == (0.5,) * 3
+    given = preprocessing_of("ViT-B-16", "w.pt", f"local-dir:{tmp_path}")
+    assert given.resize_mode == "squash" and given.size == (224, 224)
+
+
+@pytest.mark.parametrize("built, trained, says", [
+    (False, True, "was trained with QuickGELU, but the given model config is built with GELU; use the form.*with '-q"),
+    (True, False, "was trained with GELU, but the given model config is built with QuickGELU.*without '-quickgelu'")])
+def test_a_folder_named_as_weights_of_another_activation_is_refused(built, trained, says, tmp_path):
+    write_tower(tmp_path, quick_gelu=trained)
+    with pytest.raises(ValueError, match=says):
+        create_model(dict(MODEL, quick_gelu=built), f"local-dir:{tmp_path}", pattern=None)
+
+
+def test_a_folder_that_is_written_anew_is_read_anew(tmp_path):
+    """What its config said first was kept for as long as the process ran."""
+    for quick_gelu in (False, True):
+        write_tower(tmp_path, quick_gelu=quick_gelu)
+        assert model_config(f"local-dir:{tmp_path}").get("quick_gelu", False) is quick_gelu
+
+
+def test_a_folder_may_lie_at_home(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    whole = write_tower(tmp_path / "tower")
+    assert_is(create_model("local-dir:~/tower", "local-dir:~/tower", pattern=None), whole)
+
+
 def test_a_cache_of_the_hub_serves_offline(tmp_path, monkeypatch):
     """Laid out as huggingface_hub lays it out; nothing is fetched, since there is nowhere to fetch it from."""
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
@@ -33,6 +67,21 @@ def test_a_cache_of_the_hub_serves_offline(tmp_path, monkeypatch):
     assert_is(create_model(**settings, pattern=None), whole)
     with pytest.raises(RuntimeError, match="hf-hub:someone/large is not in .*and could not be downloaded"):
         tower_settings("hf-hub:someone/large", cache_dir=tmp_path)
+
+
+def test_a_cache_of_the_hub_brings_the_tokenizer_of_the_model(tmp_path, monkeypatch):
+    """Config and weights alone were put there, and what reads the folder looked for the tokenizer beside them."""
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    repo = tmp_path / "models--someone--small"
+    snapshot = repo / "snapshots" / ("0" * 40)
+    (repo / "refs").mkdir(parents=True)
+    (repo / "refs/main").write_text("0" * 40)
+    write_tower(snapshot, text_cfg=dict(MODEL["text_cfg"], hf_tokenizer_name="someone/small", pool_type="last"))
+    with pytest.raises(RuntimeError, match="hf-hub:someone/small is not in .*and could not be downloaded"):
+        tower_settings("hf-hub:someone/small", cache_dir=tmp_path)
+    end_marked(snapshot)
+    arch = tower_settings("hf-hub:someone/small", cache_dir=tmp_path)["arch"]
+    assert tokenize(["a cat"], arch)[0, :4].tolist() == [3, 4, 1, 0]
 
 
 @pytest.mark.parametrize("names, says", [
@@ -76,6 +125,12 @@ def test_preprocessing_is_that_of_the_tag(arch, tag, mean, how):
 def test_preprocessing_that_makes_no_sense_is_refused(given, says):
     with pytest.raises(ValueError, match=says):
         preprocessing_of("B/16", "openai", given)
+
+
+@pytest.mark.parametrize("arch", ["PE-Core-B-16", "B/16", MODEL], ids=["PE", "B/16", "config"])
+def test_a_tag_that_the_architecture_has_not_is_refused_where_it_says_how_frames_are_prepared(arch):
+    with pytest.raises(ValueError, match="preprocessing='mta' is no open_clip tag of .*; its tags: "):
+        preprocessing_of(arch, "w.pt", "mta")
 
 
 def odd_convnext(**how):

@@ -137,6 +137,17 @@ def test_batch_norms_of_a_tower_keep_their_statistics():
     assert all(torch.equal(value, before[name]) for name, value in backbone.named_buffers())
 
 
+@pytest.mark.parametrize("kind", [kind for kind in TOWERS if not class_tokens_suffice(tower_of(TOWERS[kind]))])
+def test_class_tokens_alone_are_refused_by_a_tower_that_reads_the_others(kind):
+    """SigLIP's pooling took the first patch for all of them, CLIPA's mean was none."""
+    model = create_model(TOWERS[kind], depth=1, num_frames=2)
+    model.temporal.class_tokens_only = True
+    with pytest.raises(ValueError, match="a tower that pools by .* reads all tokens, the neck gives class tokens"):
+        model.video_features(torch.zeros(1, 3, 2, *model.preprocessing.size))
+    with pytest.raises(ValueError, match="a tower that pools by .* reads all tokens"):
+        VideoStream(model, beyond="window")
+
+
 @pytest.mark.parametrize("kind, how, says", [
     ("siglip", dict(pool="class_token"), "this one pools by attention"),
     ("vitamin", dict(pool="mean"), "this one pools by mean"),
