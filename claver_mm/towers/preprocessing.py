@@ -82,7 +82,8 @@ def preprocessing_of(arch: Arch, pretrained: str | Path | None = None, given: st
         ValueError: A file, and weights of this architecture were trained with different preprocessing; or an unknown
             setting.
     """
-    found = _recorded(arch, given if isinstance(given, str) else pretrained)
+    said = isinstance(given, Mapping) and set(given) == {field.name for field in fields(Preprocessing)} - {"size"}
+    found = given if said else _recorded(arch, given if isinstance(given, str) else pretrained)
     prepared = Preprocessing(tower_of(arch, image_size).image_size, _numbers(found["mean"]),
                              _numbers(found["std"]), found["interpolation"], found["resize_mode"])
     if given is None or isinstance(given, str):
