@@ -7,6 +7,7 @@ those left out, by which they are known again.
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -22,8 +23,8 @@ from .layouts import StateDict
 from .reading import read_state_dict
 
 WHOLE, DIFFERENCE = "whole", "difference"
-KIND, REST = "claver_mm.weights", "claver_mm.sha256_of_the_rest"
-"""Keys of a file's header."""
+SAYS = "claver_mm"
+"""Key of a file's header; one, since safetensors writes several in any order, and equal weights make equal files."""
 WORTH = 0.1
 """Share of the bytes that a difference has to save; for less nobody shall need a second file of weights."""
 
@@ -39,15 +40,13 @@ def write_weights(path: str | Path, weights: Mapping[str, Tensor], public: Mappi
     rest = {name for name, value in weights.items() if public and name in public and same_bits(value, public[name])}
     if sum(weights[name].nbytes for name in rest) < WORTH * sum(value.nbytes for value in weights.values()):
         rest = set()
-    header = {"format": "pt", KIND: DIFFERENCE if rest else WHOLE}
-    if rest:
-        header[REST] = sha256_of(weights, rest)
+    says = dict(weights=DIFFERENCE, sha256_of_the_rest=sha256_of(weights, rest)) if rest else dict(weights=WHOLE)
     Path(path).touch()
     mode = Path(path).stat().st_mode  # as the umask has it; safetensors lets nobody else read what it writes
     save_file({name: value.detach().cpu().contiguous().clone() for name, value in weights.items() if name not in rest},
-              path, header)
+              path, {SAYS: json.dumps(says)})
     os.chmod(path, mode)
-    return header[KIND]
+    return says["weights"]
 
 
 def same_bits(one: Tensor, other: Tensor) -> bool:
@@ -70,7 +69,7 @@ def is_difference(path: str | Path) -> bool:
     Raises:
         ValueError: A damaged file.
     """
-    return _header(path).get(KIND) == DIFFERENCE
+    return _header(path).get("weights") == DIFFERENCE
 
 
 def load_over(model: nn.Module, path: str | Path) -> None:
@@ -81,7 +80,7 @@ def load_over(model: nn.Module, path: str | Path) -> None:
         FileNotFoundError, ValueError: As of ``read_state_dict``.
     """
     header = _header(path)
-    if header.get(KIND) != DIFFERENCE:
+    if header.get("weights") != DIFFERENCE:
         return load_strict(model, read_state_dict(path), str(path))
     weights = {} if header["nothing"] else read_state_dict(path)
     has: StateDict = dict(model.state_dict())
@@ -89,7 +88,7 @@ def load_over(model: nn.Module, path: str | Path) -> None:
     if foreign:
         raise WeightsDoNotFit(f"{path} does not fit the model; left over: {listed(foreign)}")
     rest = [name for name in has if name not in weights]
-    if sha256_of(has, rest) != header.get(REST):
+    if sha256_of(has, rest) != header.get("sha256_of_the_rest"):
         raise WeightsDoNotFit(f"{path} holds what differs from the public weights of a tower, and these here are "
                               f"others: the {len(rest)} weights that it leaves out are not those it was saved beside")
     return load_strict(model, {**has, **weights}, str(path))
@@ -101,8 +100,9 @@ def _header(path: str | Path) -> dict:
         return {}
     try:
         with safe_open(path, "pt") as file:
-            return {**(file.metadata() or {}), "nothing": not file.keys()}
-    except (SafetensorError, OSError) as error:
+            says = json.loads((file.metadata() or {}).get(SAYS, "{}"))
+            return {**says, "nothing": not file.keys()} if isinstance(says, dict) else {}
+    except (SafetensorError, OSError, ValueError, RecursionError) as error:
         raise ValueError(f"{path} cannot be read as weights: {error}") from error
 
 
