@@ -21,7 +21,6 @@ from claver_mm.towers.architectures import tower_of
 from claver_mm.towers.head import class_tokens_suffice
 
 
-
 def same_answers(one: Recognizer, other: Recognizer, video, labels=None) -> None:
     for views in ("config", "one"):
         expected = {entry.label: entry.score for entry in one.recognize(video, labels, views=views)}
@@ -108,8 +107,7 @@ for label, score in recognizer.recognize(np.load(sys.argv[2])):
 def test_another_process_needs_neither_net_nor_training_data(recognizer, folder, video, tmp_path):
     np.save(tmp_path / "video.npy", video)
     moved = folder.rename(tmp_path / "moved, with a space")
-    environment = {**os.environ, "HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path / "nothing"),
-                   "HOME": str(tmp_path / "nobody")}
+    environment = {**os.environ, "HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path / "nothing")}
     ran = subprocess.run([sys.executable, "-W", "ignore", "-c", PROCESS, moved, tmp_path / "video.npy"],
                          capture_output=True, text=True, env=environment, cwd=tmp_path)
     assert ran.returncode == 0, ran.stderr
