@@ -40,6 +40,8 @@ STEPS = ("OpenVideo", "UniformSample", "SampleFrames", "DenseSampleFrames", "Dec
 """Steps that a pipeline may have: those that look at a video without chance."""
 TOWER_CONFIG = ("embed_dim", "vision_cfg", "text_cfg", "quick_gelu", "init_logit_scale", "init_logit_bias",
                 "nonscalar_logit_scale")
+OPTIONS = ("act_kwargs", "norm_kwargs", "tokenizer_kwargs")
+"""Settings of a tower that are mappings."""
 FILES = r"model\.safetensors|texts\.json|tokenizer/[A-Za-z0-9_][A-Za-z0-9_.-]*\.(json|model|txt)"
 """Names of files whose SHA-256 the contract has."""
 
@@ -166,7 +168,7 @@ def _check_tower(config: dict) -> None:
         for key, value in settings.items():
             if key not in names:
                 raise ValueError(f"nothing reads tower.arch.{part and part + '.'}{key}" + did_you_mean(key, names))
-            inner = value.values() if isinstance(value, dict) else [value]  # act_kwargs and the like
+            inner = value.values() if key in OPTIONS and isinstance(value, dict) else [value]
             if not (part == "" and key in known) and not all(map(_is_plain, inner)):
                 raise ValueError(f"tower.arch.{part and part + '.'}{key} is no plain value: {value!r:.100}")
 

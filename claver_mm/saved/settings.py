@@ -4,11 +4,11 @@ Pure: imports nothing of ``mm*``.
 """
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from pprint import pformat
 
+from ..language.bank import read_bank
 from ..towers.architectures import written_config
 from ..towers.pretrained import tower_settings
 from ..weights.difference import DIFFERENCE
@@ -93,7 +93,7 @@ def _neck(contract: Contract) -> dict | None:
 
 
 def _class_names(folder: Path) -> list[str]:
-    return list(json.loads((folder / TEXTS).read_text(encoding="utf-8")))
+    return list(read_bank(folder / TEXTS).entries)
 
 
 def config_text(config: Mapping, name: str) -> str:

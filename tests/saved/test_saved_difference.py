@@ -131,7 +131,7 @@ def test_the_command_tests_and_trains_a_difference(trained, motion_videos, tmp_p
         assert main(["test", str(each), "--dump", f"{each.name}.pkl", "--cfg-options", *options]) == 0
         assert "acc/top1" in capsys.readouterr().out
         for entry in pickle.loads((tmp_path / f"{each.name}.pkl").read_bytes()):
-            found = {one.label: one.score for one in trained.recognize(motion_videos / entry["filename"])}
+            found = {one.label: one.score for one in trained.recognize(entry["video"])}
             expected = [found[name] for name in trained.texts().names]
             assert entry["pred_score"].tolist() == pytest.approx(expected, abs=1e-6)
     assert main(["cp", str(folder), "mine.py"]) == 0
