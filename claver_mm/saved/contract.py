@@ -254,7 +254,7 @@ def _count_or(value: object) -> bool:
 
 def _number_or(value: object) -> bool:
     """a number or null."""
-    return value is None or type(value) in (int, float) and math.isfinite(value)
+    return value is None or isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def _numbers(value: object) -> bool:

@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from huggingface_hub import HfApi, constants, hf_hub_download, snapshot_download, try_to_load_from_cache
 from huggingface_hub.errors import (
@@ -34,10 +35,11 @@ def download(reference: str, *, revision: str | None = None, cache_dir: str | Pa
         RuntimeError: It could not be downloaded; the message says why.
     """
     repository = reference.removeprefix(HUB)
-    how = dict(cache_dir=cache_dir, local_files_only=local_files_only, token=token, library_name="claver-mm")
+    how: dict[str, Any] = dict(cache_dir=cache_dir, local_files_only=local_files_only, token=token,
+                               library_name="claver-mm")
     with _errors_explained(reference, "downloaded"):
         try:
-            config = Path(hf_hub_download(repository, CONFIG, revision=revision, **how))
+            config = Path(str(hf_hub_download(repository, CONFIG, revision=revision, **how)))
         except LocalEntryNotFoundError:  # offline, or no answer: is it a tower that was downloaded before?
             if isinstance(try_to_load_from_cache(repository, CONFIG_OF_TOWER, cache_dir, revision), str):
                 return None
@@ -47,7 +49,7 @@ def download(reference: str, *, revision: str | None = None, cache_dir: str | Pa
         if not is_saved(config.parent):
             return None
         # of the commit that the config is of, should another be made meanwhile
-        return Path(snapshot_download(repository, revision=config.parent.name, allow_patterns=list(ALL), **how))
+        return Path(str(snapshot_download(repository, revision=config.parent.name, allow_patterns=list(ALL), **how)))
 
 
 def upload(folder: Path, repository: str, *, private: bool | None = None, token: Token = None,

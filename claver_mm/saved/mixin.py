@@ -77,7 +77,8 @@ class Saved:
             RuntimeError: It could not be downloaded.
             claver_mm.weights.WeightsDoNotFit: The weights are not of this tower or recogniser.
         """
-        name, of_hub = str(reference), dict(revision=revision, local_files_only=local_files_only, token=token)
+        name = str(reference)
+        of_hub: dict[str, Any] = dict(revision=revision, local_files_only=local_files_only, token=token)
         asked = [key for key, value in of_hub.items() if value]
         if asked and not name.startswith(HUB):
             raise ValueError(f"{asked[0]} is for {HUB}ORGANISATION/NAME, not for {name!r}")
@@ -91,8 +92,8 @@ class Saved:
         settings = {f"model.{key}": value for key, value in tower_settings(name, weights, cache_dir).items()}
         config = read_config("zero_shot/tower", {**settings, "model.classes": None, "model.num_frames":
                                                  FRAMES if num_frames is None else num_frames})
-        recognizer = cls(config, device=device)  # type: ignore[call-arg]
-        recognizer.claver.tokenize(["a tokenizer that cannot be had is said now"])  # type: ignore[attr-defined]
+        recognizer: Any = cls(config, device=device)  # type: ignore[call-arg]
+        recognizer.claver.tokenize(["a tokenizer that cannot be had is said now"])
         recognizer._prompts_of_known_labels, recognizer._tower = True, name
         return recognizer
 
@@ -217,10 +218,11 @@ def _public_weights(recognizer: Recognizer) -> dict[str, Tensor]:
         path = resolve_pretrained(backbone.pretrained, backbone.arch)
     except RuntimeError as error:
         raise RuntimeError(f"{error}; or save all weights, whole=True") from error
-    weights, public = read_state_dict(path), {}
+    weights = read_state_dict(path)
+    public: dict[str, Tensor] = {}
     for prefix, part, own in (("backbone.visual.", backbone.visual, image_trunk_weights),
                               ("cls_head.clip.", head.clip, head_weights)):
-        part = copy.deepcopy(part)
+        part = copy.deepcopy(part)  # its hooks make of the weights what loading made of them
         load_strict(part, own(weights), str(path))
         public |= {prefix + name: value for name, value in part.state_dict().items()}
     return public

@@ -134,12 +134,17 @@ def test_an_upload_that_breaks_off_leaves_the_repository_as_it_was(where, pushed
     assert pushed.files(NAME, "main") == before and not list(tmp_path.glob("tmp*"))
 
 
-def test_a_tower_on_the_hub_is_no_recogniser(hub):
+@pytest.mark.parametrize("more", [{}, {"config.json": b'{"architecture": "vit"}'}])
+def test_a_tower_on_the_hub_is_no_recogniser_with_and_without_the_net(more, hub, monkeypatch):
     hub.create("somebody/tower")
-    hub.branches["somebody/tower"]["main"] = hub.commit("somebody/tower", {
-        "config.json": b'{"architecture": "vit"}', "open_clip_config.json": b"{}"})
+    hub.branches["somebody/tower"]["main"] = hub.commit("somebody/tower", {"open_clip_config.json": b"{}", **more})
     assert download("hf-hub:somebody/tower") is None
     assert not [asked for asked in hub.asked if re.search("GET .*open_clip", asked)]
+    huggingface_hub.hf_hub_download("somebody/tower", "open_clip_config.json")
+    offline(monkeypatch)
+    assert download("hf-hub:somebody/tower") is None
+    with pytest.raises(RuntimeError, match="hf-hub:somebody/other is not in the cache.*the hub was not asked"):
+        download("hf-hub:somebody/other")
 
 
 def test_arguments_of_the_hub_are_refused_elsewhere(folder):
