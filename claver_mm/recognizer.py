@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from .catalog import find_config
-from .engine.configs import completed, read_config
+from .engine.configs import completed
 from .engine.trained import check_trained, init_quietly
 from .evaluation_mode import EvaluationMode
 from .explain.explanation import Explanation, words_of
@@ -34,8 +34,8 @@ from .messages import quoted
 from .model import CLAVER, class_scores
 from .models.contrastive_head import ContrastiveTextHead
 from .protocols.views import read_view
+from .saved.mixin import Saved
 from .towers.architectures import shown_arch
-from .towers.pretrained import tower_settings
 from .weights import load_strict, read_state_dict
 
 VIEWS = ("one", "config")
@@ -57,7 +57,7 @@ class View(NamedTuple):
     """Where the frames lie in the video."""
 
 
-class Recognizer:
+class Recognizer(Saved):
     """Ranks labels for videos, with the pipelines (views and all) of a config.
 
     Threads may share one: what a call is about is never written into the model, and each answer is that of the call
@@ -111,41 +111,13 @@ class Recognizer:
         self._own = self.head.texts
         self._asked = EvaluationMode(self.claver)
         self._prompts_of_known_labels = False
-
-    @classmethod
-    def from_pretrained(cls, reference: str, num_frames: int = 8, *, weights: str | Path | None = None,
-                        cache_dir: str | Path | None = None,
-                        device: str | torch.device | None = None) -> Recognizer:
-        """A tower as it was trained on images: zero-shot, by the mean over frames of their embeddings.
-
-        Nothing of it is trained on videos, and it does not see in which order frames come (``print`` says so). Labels
-        that a shipped prompt bank knows, all of them, are ranked by its texts too, others by templates alone.
-
-        Args:
-            reference: ``open_clip:ARCHITECTURE/TAG``, ``hf-hub:ORGANISATION/NAME`` or ``local-dir:FOLDER``;
-                ``claver ls --towers`` lists the first.
-            num_frames: Frames of a video, one from each of as many equal segments.
-            weights: A file with the weights, where they shall not be downloaded.
-            cache_dir: Where downloaded weights lie, and are put.
-            device: ``cuda`` where there is one, else ``cpu``, when None.
-
-        Raises:
-            FileNotFoundError: No such file of weights.
-            ValueError: An unknown tower or tag, or a tokenizer that cannot be had.
-            RuntimeError: The weights could not be downloaded.
-            claver_mm.weights.WeightsDoNotFit: The weights are not of this tower.
-        """
-        settings = {f"model.{key}": value for key, value in tower_settings(reference, weights, cache_dir).items()}
-        config = read_config("zero_shot/tower", {**settings, "model.num_frames": num_frames, "model.classes": None})
-        recognizer = cls(config, device=device)
-        recognizer.claver.tokenize(["a tokenizer that cannot be had is said now"])
-        recognizer._prompts_of_known_labels = True
-        return recognizer
+        self.threshold: float | None = None
+        """Probability below which none of its own labels fits; None where it is not known."""
 
     def __str__(self) -> str:
         claver, view = self.claver, read_view(self.config.test_dataloader.dataset.pipeline)
         height, width = claver.preprocessing.size
-        tower = f"{shown_arch(claver.arch)} ({self.model.backbone.pretrained or 'from scratch'})"
+        tower = self.source or f"{shown_arch(claver.arch)} ({self.model.backbone.pretrained or 'from scratch'})"
         what = (f"mean over {view.frames} frames of {width}x{height} pixels; the order of frames is not seen"
                 if claver.temporal is None else
                 f"{claver.temporal.pattern} over {view.frames} frames of {width}x{height} pixels")

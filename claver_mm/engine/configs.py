@@ -6,7 +6,9 @@ from pathlib import Path
 
 from mmengine.config import Config
 
-from ..catalog import find_config
+from ..catalog import CONFIGS, find_config
+from ..saved.folder import is_saved
+from ..saved.settings import BASES, saved_settings
 from ..settings import complete
 from ..settings.data import SPLITS, datasets
 from ..settings.keys import RUNNER, plain, unread, unscoped
@@ -14,8 +16,8 @@ from ..settings.schedule import stretch
 
 
 def read_config(path: str | Path, changes: Mapping[str, object] | None = None) -> Config:
-    """The config of a file, or a shipped one by its name, whole, with some settings replaced by dotted keys; what
-    follows from them follows.
+    """The config of a file, a shipped one by its name, or that of a saved recogniser by its folder, whole, with some
+    settings replaced by dotted keys; what follows from them follows.
 
     A schedule that is written out is stretched to another ``train_cfg.max_epochs``; a data set whose pipeline is that
     of the top level follows it.
@@ -24,7 +26,16 @@ def read_config(path: str | Path, changes: Mapping[str, object] | None = None) -
         FileNotFoundError: No such config, and none of that name is shipped; or a class list that does not exist.
         ValueError: Parts that disagree, a key that nothing reads, or a change that changes nothing.
     """
-    return replaced(Config.fromfile(find_config(path)), changes or {})
+    raw = saved_config(path) if is_saved(path) else Config.fromfile(find_config(path))
+    return replaced(raw, changes or {})
+
+
+def saved_config(folder: str | Path, weights: str | Path | None = None, cache_dir: str | Path | None = None) -> Config:
+    """The config of a saved recogniser, not yet whole; arguments and errors are those of ``saved_settings``."""
+    own, raw = saved_settings(folder, weights, cache_dir), {}
+    for base in BASES:
+        raw |= plain(Config.fromfile(CONFIGS / base)._cfg_dict)
+    return Config({**raw, **own, "train_cfg": {**raw["train_cfg"], **own["train_cfg"]}})
 
 
 def completed(cfg: Config) -> Config:

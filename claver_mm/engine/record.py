@@ -22,6 +22,7 @@ from ..protocols.views import pipeline_of, read_view
 from ..towers.pretrained import reference_of, resolve_pretrained
 from ..version import __version__
 from ..video.shards import split_path, video_exists
+from ..weights.difference import is_difference
 
 PACKAGES = ("torch", "torchvision", "mmengine", "mmaction2", "mmcv", "mmcv-lite", "mmpretrain", "open_clip_torch",
             "av", "decord", "opencv-python", "numpy")
@@ -191,7 +192,8 @@ def test_views(cfg) -> dict:
 def loaded_weights(runner, model, purpose: str) -> list[dict]:
     """Weights that the model started from, in the order in which they were loaded, each file with its SHA-256."""
     found, checkpoint = [], getattr(runner, "checkpoint", None)
-    starts_pretrained = purpose == "train" or checkpoint is None  # a test loads its checkpoint alone, where it has one
+    # a test loads its checkpoint alone, where it has one that is whole
+    starts_pretrained = purpose == "train" or checkpoint is None or is_difference(checkpoint)
     for name, part in model.named_children() if starts_pretrained else ():
         pretrained, initial = getattr(part, "pretrained", None), getattr(part, "init_cfg", None)
         if isinstance(pretrained, str) and hasattr(part, "arch"):

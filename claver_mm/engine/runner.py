@@ -23,6 +23,7 @@ from torch.utils.data import DataLoader
 from ..messages import shown
 from ..settings.schedule import has_a_step, is_by_iteration
 from ..weights import WeightsDoNotFit
+from ..weights.difference import is_difference, load_over
 from .checkpoints import damage, find_checkpoint
 from .configs import completed
 from .console import calm, is_calm
@@ -289,14 +290,17 @@ class ClaverRunner(Runner):
             part.compile(**options)
 
     def load_checkpoint(self, filename: str, map_location="cpu", strict: bool = True, revise_keys=((r"^module.", ""),)):
-        """See ``Runner.load_checkpoint``; strict but for what ``load_allow_missing`` names.
+        """See ``Runner.load_checkpoint``; strict but for what ``load_allow_missing`` names. A file of what differs from
+        public weights is loaded over those that the config names.
 
         Raises:
             WeightsDoNotFit: Names the checkpoint and the keys that do not fit.
-            ValueError: Names a file that is cut or damaged.
+            ValueError: Names a file that is cut or damaged, or a difference for a model that is sharded.
         """
         allowed = self.cfg.get("load_allow_missing") or []
         model = self.model.module if is_model_wrapper(self.model) else self.model
+        if is_difference(filename):
+            return self._load_difference(model, filename)
 
         def forgive(_: nn.Module, keys) -> None:
             for names in keys:
@@ -323,3 +327,13 @@ class ClaverRunner(Runner):
                 "left over in load_allow_missing") from error
         finally:
             handle.remove()
+
+    def _load_difference(self, model: nn.Module, filename: str) -> dict:
+        if is_sharded(self.model):
+            raise ValueError(f"{filename} holds a difference from public weights, which a sharded model does not have "
+                             "whole; save the recogniser with whole=True")
+        if not isinstance(self._train_loop, BaseLoop):  # training has loaded the public ones by now
+            self._init_model_weights()
+        load_over(model, filename)
+        self.checkpoint = filename
+        return {}

@@ -79,7 +79,7 @@ def architecture(name: str) -> Architecture:
         name, **found, context=text.get("context_length", 77), causal=not (hub_model or text.get("no_causal_mask")),
         text_tower=hub_model or CLIPS_OWN, tokenizer=text.get("hf_tokenizer_name") or CLIPS_OWN,
         logit_bias=config.get("init_logit_bias"), preprocessing=_one(map(_preprocessing, weights)), tags=tags,
-        licence=_one(map(_licence, weights)) or UNKNOWN, served=served)
+        licence=_one(map(licence_of, weights)) or UNKNOWN, served=served)
 
 
 def _one(values: Iterable[str]) -> str | None:
@@ -93,7 +93,8 @@ def _preprocessing(weights: dict) -> str:
     return f"{normalised}, {weights['interpolation']}, {weights['resize_mode']}"
 
 
-def _licence(weights: dict) -> str:
+def licence_of(weights: dict) -> str:
+    """Licence of open_clip's weights, by the model card in the hub's local cache; ``UNKNOWN`` where there is none."""
     repository = "/".join((weights.get("hf_hub") or "").split("/")[:2]).rstrip("/")
     card = try_to_load_from_cache(repository, "README.md") if "/" in repository else None
     if not isinstance(card, str):

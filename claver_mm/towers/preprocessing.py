@@ -96,7 +96,9 @@ def preprocessing_of(arch: Arch, pretrained: str | Path | None = None, given: st
     """
     if isinstance(given, str):
         _check_tag(given, arch)
-    found = _recorded(arch, given if isinstance(given, str) else pretrained)
+    found = dict(given) if isinstance(given, Mapping) else {}
+    if not {field.name for field in fields(Preprocessing)} - {"size"} <= set(found):  # not all of it is said
+        found = _recorded(arch, given if isinstance(given, str) else pretrained)
     prepared = Preprocessing(tower_of(arch, image_size).image_size, _numbers(found["mean"]),
                              _numbers(found["std"]), found["interpolation"], found["resize_mode"])
     if given is None or isinstance(given, str):

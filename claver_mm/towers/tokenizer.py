@@ -19,6 +19,9 @@ from .architectures import LOCAL_DIR, Arch, folder_of, model_config, shown_arch,
 CLIPTokenizer: TypeAlias = SimpleTokenizer | HFTokenizer
 """CLIP's own, or one of the Hugging Face kind; both clean a text in their own way (``clean``) first."""
 FILES = "tokenizer.json, tokenizer_config.json and special_tokens_map.json"
+KNOWN = ("clean", "strip_sep_token", "language", "reduction_mask", "additional_special_tokens", "use_fast")
+"""What ``tokenizer_kwargs`` of a model config may say. transformers takes ``trust_remote_code`` at the same place, and
+a config that comes from somewhere could have code run by it."""
 
 
 def tokenize(texts: list[str], arch: Arch) -> Tensor:
@@ -131,9 +134,14 @@ def tokenizer_of(arch: Arch) -> CLIPTokenizer:
     own. Either with the ``tokenizer_kwargs`` of ``text_cfg``, such as ``clean``, SigLIP's canonical form of texts.
 
     Raises:
-        ValueError: The tokenizer cannot be had; the message says which files it needs, and where.
+        ValueError: The tokenizer cannot be had; the message says which files it needs, and where. Or an argument of it
+            that is not ``KNOWN``.
     """
     text_cfg = written_config(arch)["text_cfg"]
+    odd = [key for key in text_cfg.get("tokenizer_kwargs") or () if key not in KNOWN]
+    if odd:
+        raise ValueError(f"tokenizer_kwargs of {shown_arch(arch)} say {odd[0]!r}, which a model config may not; it may "
+                         f"say {', '.join(KNOWN)}")
     name, how = text_cfg.get("hf_tokenizer_name"), json.dumps(text_cfg.get("tokenizer_kwargs") or {}, sort_keys=True)
     if not name:
         return _clip_tokenizer(how)
@@ -157,7 +165,8 @@ def _way_out(source: str, local: bool) -> str:
 
 @lru_cache(maxsize=8)
 def _hub_tokenizer(source: str, mode: str | None, how: str) -> HFTokenizer:
-    return HFTokenizer(source, tokenizer_mode=mode, **json.loads(how))
+    # said, since transformers asks at the terminal whether code that comes with a tokenizer shall run
+    return HFTokenizer(source, tokenizer_mode=mode, trust_remote_code=False, **json.loads(how))
 
 
 @lru_cache(maxsize=8)

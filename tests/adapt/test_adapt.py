@@ -36,7 +36,8 @@ def test_it_begins_with_the_answers_that_the_tower_gives(tower, own_videos, tmp_
     begun = started(tower, videos.classes, Temporal())
     video = videos.clips[0].path
     ours = {label: score for label, score in begun.recognize(video)}
-    theirs = dict(tower.recognize(video, list(videos.classes), templates=["{}", "a shape {}", "a video of something {}"]))
+    templates = ["{}", "a shape {}", "a video of something {}"]
+    theirs = dict(tower.recognize(video, list(videos.classes), templates=templates))
     assert ours == pytest.approx(theirs, abs=1e-6)
     assert tower.claver.temporal is None and len(tower.head.texts) == 8  # stays as it is
     learning = {name.split(".")[0] for name, p in begun.claver.named_parameters() if p.requires_grad}

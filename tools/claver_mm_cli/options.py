@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from claver_mm import Recognizer
 
 CONFIG = "config file, or a shipped one by its name; claver ls lists those"
+SAVED = "a saved recogniser: its folder, or hf-hub:ORGANISATION/NAME"
 KINDS = ("decomposition", "synonym", "body_parts")
 """Kinds of texts of the project's banks, for help that imports nothing."""
 
@@ -72,6 +73,8 @@ def add_recognizer(parser: argparse.ArgumentParser, labels: str) -> None:
     model = parser.add_mutually_exclusive_group(required=True)
     model.add_argument("--config", help=CONFIG)
     add_tower(parser, model)
+    model.add_argument("--model", metavar="FOLDER", help=SAVED)
+    parser.add_argument("--revision", help="branch, tag or commit of --model on the hub")
     parser.add_argument("--frames", type=positive, help="frames that --tower looks at, 8 by default")
     parser.add_argument("--checkpoint", help="weights of --config")
     parser.add_argument("--untrained", action="store_true", help="go on with random weights, whose scores mean nothing")
@@ -85,18 +88,36 @@ def add_tower(parser: argparse.ArgumentParser, model: argparse._ActionsContainer
     """Options of a tower without a checkpoint of ours; ``--tower`` goes where what it is instead of goes."""
     model.add_argument("--tower", metavar="NAME", help="a tower as it is, without training on videos: "
                        "open_clip:ARCHITECTURE/TAG, hf-hub:ORGANISATION/NAME or local-dir:FOLDER")
-    parser.add_argument("--weights", metavar="FILE", help="the weights of --tower, which are downloaded when left out")
-    parser.add_argument("--cache-dir", metavar="FOLDER", help="where downloaded weights of --tower lie")
+    parser.add_argument("--weights", metavar="FILE", help="the tower's weights, which are downloaded when left out")
+    parser.add_argument("--cache-dir", metavar="FOLDER", help="where downloads lie")
 
 
 def check_tower(args: argparse.Namespace, **others: object) -> None:
-    """Refuse options that have no meaning with, or without, ``--tower``."""
-    for option in ("weights", "cache_dir", "frames"):
-        if not args.tower and getattr(args, option, None) is not None:
-            raise ValueError(f"--{option.replace('_', '-')} is for --tower")
+    """Refuse options that have no meaning with, or without, ``--tower`` and ``--model``."""
+    model = getattr(args, "model", None)
+    for option, fits in (("weights", args.tower or model), ("cache_dir", args.tower or model), ("frames", args.tower),
+                         ("revision", model)):
+        if not fits and getattr(args, option, None) is not None:
+            raise ValueError(f"--{option.replace('_', '-')} is for {'--model' if option == 'revision' else '--tower'}")
     for option, value in others.items():
-        if args.tower and value:
-            raise ValueError(f"{option.replace('_', '-')} has no meaning with --tower, which has weights of its own")
+        if (args.tower or model) and value:
+            which = "--tower" if args.tower else "--model"
+            raise ValueError(f"{option.replace('_', '-')} has no meaning with {which}, which has weights of its own")
+
+
+def saved_folder(config: str) -> Path | None:
+    """The folder of a saved recogniser, downloaded where it is on the hub; None of a config."""
+    import claver_mm  # noqa: F401, I001
+    from claver_mm.saved.folder import is_saved
+    from claver_mm.saved.hub import download
+    from claver_mm.towers.pretrained import HUB
+
+    if not config.startswith(HUB):
+        return Path(config) if is_saved(config) else None
+    folder = download(config)
+    if folder is None:
+        raise ValueError(f"{config} is no saved recogniser; a tower is given as --tower")
+    return folder
 
 
 def tower_changes(args: argparse.Namespace) -> dict[str, object]:
@@ -127,9 +148,9 @@ def open_recognizer(args: argparse.Namespace) -> Recognizer:
     from claver_mm.recognizer import Recognizer
 
     check_tower(args, **{"--checkpoint": args.checkpoint, "--untrained": args.untrained})
-    if args.tower:
-        recognizer = Recognizer.from_pretrained(args.tower, args.frames or 8, weights=args.weights,
-                                                cache_dir=args.cache_dir, device=args.device)
+    if args.tower or args.model:
+        recognizer = Recognizer.from_pretrained(args.tower or args.model, args.frames, weights=args.weights,
+                                                cache_dir=args.cache_dir, device=args.device, revision=args.revision)
         print(recognizer, file=sys.stderr)
         return recognizer
     try:
