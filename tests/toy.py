@@ -18,6 +18,10 @@ TINY = dict(
     text_cfg=dict(context_length=24, width=32, heads=2, layers=2))
 """A CLIP of a few thousand weights beside its vocabulary."""
 
+NARROW = dict(num_blocks=[1, 1, 2, 1], width_factor=[0.25, 0.25, 0.25, 4.0], num_conv_branches=[1, 1, 1, 1],
+              num_se_blocks=[0, 0, 1, 1])
+"""MobileOne-S4 but for depth and width; the last stage has its 2048 channels, which a neck sees."""
+
 SIZES = (224, 256, 293, 336, 384)
 """Sides of the shipped configs' frames."""
 
@@ -34,6 +38,8 @@ def toy_config(name: str, videos: Path, work_dir: Path, arch: dict | None = None
         for part in ("backbone", "neck", "cls_head"):
             if cfg.model.get(part) and "arch" in cfg.model[part]:
                 cfg.model[part].arch = arch
+    if "MobileOne" in cfg.model.backbone.type:
+        cfg.model.backbone.arch = NARROW
     cfg.model.backbone.pop("init_cfg", None)
     for part in (cfg.model.backbone, cfg.model.cls_head):
         if "pretrained" in part:

@@ -129,16 +129,14 @@ def test_parts_of_any_tower_are_compiled(kind, motion_videos, tmp_path):
     assert runs["compiled"][1] == runs["plain"][1]
 
 
-def train_sharded_or_not(videos, folder, launcher, name, batch, changes):
-    for kind in LEAVES:
-        cfg = config(kind, videos, folder / name / kind, **{"train_dataloader.batch_size": batch, **changes, **SGD})
-        cfg.launcher, cfg.experiment_name = launcher, name
+def train(configs):
+    for kind, cfg in configs.items():
         runner = build_runner(cfg)
         with torch.backends.mkldnn.flags(enabled=kind != "mobileclip"):  # see tests/conftest.py
             runner.train()
         sharded = {type(module).__name__.removeprefix("FSDP") for module in runner.model.modules()
                    if type(module).__name__.startswith("FSDP")}
-        assert launcher == "none" or {BLOCKS[kind], "KroneckerBlock", "ResidualAttentionBlock"} <= sharded, sharded
+        assert cfg.launcher == "none" or {BLOCKS[kind], "KroneckerBlock", "ResidualAttentionBlock"} <= sharded, sharded
 
 
 SGD = {"optim_wrapper.optimizer": dict(_delete_=True, type="SGD", lr=0.01, momentum=0.9, weight_decay=0.001)}
@@ -146,10 +144,18 @@ SGD = {"optim_wrapper.optimizer": dict(_delete_=True, type="SGD", lr=0.01, momen
 
 @pytest.fixture(scope="module")
 def shards(motion_videos, tmp_path_factory):
+    """Of configs that are read here, where towers are known already: to look at one costs more than the training."""
     folder = tmp_path_factory.mktemp("any_tower")
-    run_on(1, train_sharded_or_not, motion_videos, folder, "none", "one", 4, {})
-    run_on(2, train_sharded_or_not, motion_videos, folder, "pytorch", "two", 2, {
-        "model_wrapper_cfg.type": "FullyShard"})
+
+    def configs(name, launcher, batch, **changes):
+        read = {kind: config(kind, motion_videos, folder / name / kind, **{
+            "train_dataloader.batch_size": batch, **changes, **SGD}) for kind in LEAVES}
+        for cfg in read.values():
+            cfg.launcher, cfg.experiment_name = launcher, name
+        return read
+
+    run_on(1, train, configs("one", "none", 4))
+    run_on(2, train, configs("two", "pytorch", 2, **{"model_wrapper_cfg.type": "FullyShard"}))
     return folder
 
 
