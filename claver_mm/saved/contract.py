@@ -24,7 +24,7 @@ from ..towers.pretrained import HUB, OPEN_CLIP
 from ..weights.difference import DIFFERENCE, WHOLE
 
 FORMAT, FORMAT_VERSION = "claver-mm", 1
-BACKBONE = ("frozen", "grad_checkpointing")
+BACKBONE = ("frozen", "grad_checkpointing", "token_grid")
 TEMPORAL = ("pattern", "num_frames", "depth", "num_heads", "embed_dims", "mlp_ratio", "drop_path_rate", "act",
             "embedding_std", "layout", "interpolate", "class_tokens_only", "zero_init_residual")
 HEAD = ("pool", "score", "loss", "num_draws", "draw_seed", "average_clips", "label_smooth_eps", "topk", "multi_class",

@@ -81,7 +81,7 @@ def pool_tokens(tokens: Tensor, token_grid: int) -> Tensor:
     L = tokens.shape[2]
     side = math.isqrt(L)
     if not 2 <= token_grid < side:
-        raise ValueError(f"token_grid={token_grid} must lie between 2 and {side - 1}: the grid has {side} tokens a side")
+        raise ValueError(f"token_grid={token_grid} must lie between 2 and {side - 1}; the grid has {side} a side")
     prefix, grid = tokens.split([L - side * side, side * side], dim=2)
     pooled = adaptive_avg_pool2d(grid.flatten(0, 1).transpose(1, 2).unflatten(2, (side, side)), token_grid)
     return torch.cat([prefix, pooled.flatten(2).transpose(1, 2).unflatten(0, tokens.shape[:2])], dim=2)
