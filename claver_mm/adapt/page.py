@@ -84,9 +84,10 @@ def _result(report: Mapping[str, Any]) -> str:
                 "some out to see accuracy, confusions, calibration and a threshold for <em>none of these</em> "
                 "here.</p>")
     chance = 1 / len(report["classes"])
-    rows = "".join(
+    guess = f'<tr><th scope="row">guessing</th><td class="number">{percent(chance)}</td><td></td><td></td></tr>'
+    rows = guess + "".join(
         f'<tr><th scope="row">{said}</th><td class="number{" large" * (said == "after")}">{percent(share)}</td>'
-        f'<td class="number note">{between(*ends)}</td><td class="wide">{bar(share, ends, chance)}</td></tr>'
+        f'<td class="number note">{between(*ends)}</td><td class="wide">{bar(share, ends)}</td></tr>'
         for said, share, ends in (
             ("before training", report["zero_shot"], _interval(report["zero_shot"], N)),
             ("after", report["accuracy"], report["interval"]),
@@ -95,14 +96,14 @@ def _result(report: Mapping[str, Any]) -> str:
     files = len({clip["video"] for clip in report["clips"]})
     related = "" if files == N else (f" The {N} clips come from {_count(files, 'file')}, and clips of one file "
                                      "resemble each other, so that the true intervals are wider.")
-    return (f'<p><strong>{percent(report["accuracy"])} of {_count(N, "held-out " + what[:-1])} '
+    return (f'<p><strong>{percent(report["accuracy"])} of {_count(N, "held-out " + what)} '
             f'{"is" if N == 1 else "are"} told right</strong> (95{SPACE}% interval: {between(*report["interval"])}). '
             f'Before training it was {percent(report["zero_shot"])}.</p>'
             f'<table class="result"><thead><tr><td></td><th scope="col">right</th><th scope="col">95 % interval</th>'
             f'<td></td></tr></thead><tbody>{rows}</tbody></table>'
             f'<p>How long and how far to train was chosen on the same held-out {what}, which flatters. In the '
             f'last line each half of them is judged by what was best on the other half: expect this of new {what} '
-            f'of the same kind. The dashed line is guessing, {percent(chance)}.{related}</p>')
+            f'of the same kind.{related}</p>')
 
 
 def _path(report: Mapping[str, Any]) -> str:
@@ -121,7 +122,7 @@ def _path(report: Mapping[str, Any]) -> str:
     if len(alphas) > 1:
         points = [(each["alpha"], each["accuracy"]) for each in alphas]
         place = next(number for number, point in enumerate(points) if point[0] == alpha)
-        charts.append(curve(points, place, f"{alpha:g}: {percent(points[place][1])}", "share of the way", 0.2))
+        charts.append(curve(points, place, f"at {alpha:g}: {percent(points[place][1])}", "share of the way", 0.2))
     return f'<p>{kept} {far}</p><div class="pair">{"".join(charts)}</div>'
 
 
@@ -138,21 +139,23 @@ def _classes(report: Mapping[str, Any]) -> str:
                     f'<td class="number">{each["seconds"]:.0f}{SPACE}s</td></tr>')
     head = "".join(f'<th scope="col" class="number">{each}</th>' for each in (
         "learnt from", *(["right of held out"] if held_out else [])))
-    scroll = ' class="scroll" tabindex="0" role="region" aria-label="Classes"' if len(rows) > ROWS else ""
-    return (f'<div{scroll}><table class="classes"><thead><tr><th scope="col">#</th><th scope="col">class</th>{head}'
-            f'{"<td></td>" if held_out else ""}<th scope="col" class="number">length</th></tr></thead>'
-            f'<tbody>{"".join(rows)}</tbody></table></div>'
-            + ('<p class="note">Bars: share that is right, and its 95 % interval.</p>' if held_out else ""))
+    scroll = " scroll" if len(rows) > ROWS else ""
+    bars = '<p class="note">Bars: share that is right, and its 95 % interval.</p>' if held_out else ""
+    return (f'<div class="across{scroll}" tabindex="0" role="region" aria-label="Classes"><table class="classes">'
+            f'<thead><tr><th scope="col">#</th><th scope="col">class</th>{head}{"<td></td>" if held_out else ""}'
+            f'<th scope="col" class="number">length</th></tr></thead><tbody>{"".join(rows)}</tbody></table></div>'
+            f'{bars}')
 
 
 def _confusion(report: Mapping[str, Any]) -> str:
     if not report["held_out"]:
         return ""
-    names = [each["name"] for each in report["classes"]]
-    found = sorted(((count, true, said) for true, counts in enumerate(report["confusion"])
-                    for said, count in enumerate(counts) if count and true != said), key=lambda each: -each[0])
+    names, counts = [each["name"] for each in report["classes"]], report["confusion"]
+    found = [(counts[true][said], true, said) for true in range(len(names)) for said in range(len(names))
+             if counts[true][said] and true != said]
+    found.sort(key=lambda each: (-each[0], sum(counts[each[1]])))
     listed = "".join(f"<tr><th scope=\"row\">{name(names[true])}</th><td>{name(names[said])}</td>"
-                     f'<td class="number">{count} of {sum(report["confusion"][true])}</td></tr>'
+                     f'<td class="number">{count} of {sum(counts[true])}</td></tr>'
                      for count, true, said in found[:CONFUSIONS])
     more = (f'<p class="note">And {_count(len(found) - CONFUSIONS, "pair")} more.</p>'
             if len(found) > CONFUSIONS else "")
@@ -160,7 +163,7 @@ def _confusion(report: Mapping[str, Any]) -> str:
               f'<th scope="col">was said</th><th scope="col" class="number">times</th></tr></thead>'
               f"<tbody>{listed}</tbody></table>{more}</div>" if found else "<p>No held-out video was told wrong.</p>")
     return (f'<div class="pair"><div class="across" tabindex="0" role="region" aria-label="Confusion matrix">'
-            f'{matrix(report["confusion"], names)}</div>{beside if len(names) > 2 or not found else ""}</div>')
+            f'{matrix(counts, names)}</div>{beside if len(names) > 2 or not found else ""}</div>')
 
 
 def _strips(report: Mapping[str, Any], strips: Sequence[Strip]) -> str:
@@ -194,8 +197,8 @@ def _calibration(report: Mapping[str, Any]) -> str:
                    f'</td><td class="number">{percent(row["confidence"])}</td><td class="number">'
                    f'{percent(row["accuracy"])}</td></tr>' for row in report["reliability"] if row["count"])
     return (f'<div class="pair">{reliability_chart(report["reliability"])}<div><p>On the dotted line a probability is '
-            f'what it says: of all answers given with 0.8, eight in ten are right. The mean distance from it (expected '
-            f'calibration error) is {percent(report["calibration_error"])}; before the temperature was set, it was '
+            f'what it says: of all answers given with 0.8, eight in ten are right. Larger dots stand for more '
+            f'{_noun(report)}, upright lines for 95 % intervals. The mean distance from it (expected calibration error) is {percent(report["calibration_error"])}; before the temperature was set, it was '
             f'{percent(report["calibration_error_before"])}. Logits are divided by {report["temperature"]:.2f}, the '
             f'temperature with the lowest loss on these same videos.</p><details><summary>Numbers</summary><table>'
             f'<thead><tr><th scope="col">probability</th><th scope="col" class="number">{_noun(report)}</th>'
@@ -272,6 +275,6 @@ def _noun(report: Mapping[str, Any]) -> str:
 
 
 def _count(count: int, noun: str) -> str:
-    """``1 video``, ``2 videos``."""
+    """``1 video``, ``2 videos``, whichever of them ``noun`` is."""
     noun = noun.removesuffix("s")
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"

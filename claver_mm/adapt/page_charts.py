@@ -15,6 +15,8 @@ from .choice import interval
 SPACE = "\u00a0"
 MATRIX_WITH_NUMBERS = 20
 """Up to so many classes the matrix is a table with a number in each cell."""
+DOTS = 60
+"""A curve of more points than these is a line alone."""
 WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 360, 230, 44, 14, 14, 40  # of a chart and its margins
 
 
@@ -38,13 +40,12 @@ def between(low: float, high: float) -> str:
     return f"{100 * low:.1f} to {percent(high)}"
 
 
-def bar(share: float, ends: Sequence[float], tick: float | None = None) -> str:
+def bar(share: float, ends: Sequence[float]) -> str:
     """A share with its interval; the numbers stand beside it."""
     low, high = (100 * end for end in ends)
-    guess = "" if tick is None else f'<path class="ends tick" d="M{100 * tick:.2f} 0V13"/>'
     return (f'<svg class="bar" viewBox="-1 0 102 13" preserveAspectRatio="none" aria-hidden="true">'
             f'<rect class="track" width="100" height="8"/><rect class="right" width="{100 * share:.2f}" height="8"/>'
-            f'<path class="ends" d="M{low:.2f} 11H{high:.2f}M{low:.2f} 9V13M{high:.2f} 9V13"/>{guess}</svg>')
+            f'<path class="ends" d="M{low:.2f} 11H{high:.2f}M{low:.2f} 9V13M{high:.2f} 9V13"/></svg>')
 
 
 def curve(points: Sequence[tuple[float, float]], chosen: int, said: str, x_name: str, step: float) -> str:
@@ -64,11 +65,12 @@ def curve(points: Sequence[tuple[float, float]], chosen: int, said: str, x_name:
 
     ticks = "".join(f'<text x="{at(x, 0)[0]:.1f}" y="{HEIGHT - BOTTOM + 16}" text-anchor="middle">{x:g}</text>'
                     for x in (first + number * step for number in range(int((last - first) / step + 1.001))))
-    line = "L".join("{:.1f} {:.1f}".format(*at(*point)) for point in points)
-    dots = "" if len(points) > 60 else "".join(
-        '<circle class="right" cx="{:.1f}" cy="{:.1f}" r="2.5"><title>{}</title></circle>'.format(
-            *at(x, share), f"{x_name} {x:g}: {percent(share)}") for x, share in points)
-    x, y = at(*points[chosen])
+    places = [at(*point) for point in points]
+    line = "L".join(f"{x:.1f} {y:.1f}" for x, y in places)
+    dots = "" if len(points) > DOTS else "".join(
+        f'<circle class="right" cx="{x:.1f}" cy="{y:.1f}" r="2.5"><title>{x_name} {number:g}: {percent(share)}'
+        "</title></circle>" for (x, y), (number, share) in zip(places, points))
+    x, y = places[chosen]
     beside = f'text-anchor="{"end" if x > WIDTH / 2 else "start"}"'
     below = y + 26 if y < HEIGHT / 2 else y - 14
     label = (f"Share of held-out videos that are right by {x_name}: {percent(points[0][1])} at {first:g}, "
@@ -136,14 +138,15 @@ def _map(confusion: Sequence[Sequence[int]], names: Sequence[str]) -> str:
         total = sum(counts)
         cells += [f'<rect class="{"right" if true == said else "wrong"}" x="{margin + said * side:.2f}" '
                   f'y="{margin + true * side:.2f}" width="{side:.2f}" height="{side:.2f}" '
-                  f'fill-opacity="{0.25 + 0.75 * count / total:.2f}"><title>{count} of {total}: {text(names[true])} '
+                  f'fill-opacity="{0.5 + 0.5 * count / total:.2f}"><title>{count} of {total}: {text(names[true])} '
                   f"taken for {text(names[said])}</title></rect>" for said, count in enumerate(counts) if count]
     for number in (1, *range(step, C + 1, step)):
         middle = margin + (number - 0.5) * side
         cells.append(f'<text x="{middle:.1f}" y="{margin - 9}" text-anchor="middle">{number}</text>'
                      f'<text x="{margin - 7}" y="{middle + 6:.1f}" text-anchor="end">{number}</text>')
-    return (f'<figure><figcaption>Rows: what it is. Columns: what was said. Numbers as in the table of classes; hover '
-            f'for names.</figcaption><svg class="map" viewBox="0 0 {600 + margin + 4} {600 + margin + 4}" role="img" '
+    return (f'<figure><figcaption class="note">Rows: what it is. Columns: what was said. Numbers as in the table of '
+            f'classes; hover for names.</figcaption>'
+            f'<svg class="map" viewBox="0 0 {600 + margin + 20} {600 + margin + 4}" role="img" '
             f'aria-label="Confusion matrix of {C} classes; the commonest confusions are listed beside it">'
             f'{"".join(cells)}</svg></figure>')
 

@@ -18,7 +18,7 @@ PAGE = Template("""<!doctype html>
     --wrong: #f08a3c; } }
 * { box-sizing: border-box; }
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 68rem; margin: 2rem auto; padding: 0 1rem; color: var(--ink);
-  background: var(--paper); overflow-wrap: anywhere; }
+  background: var(--paper); overflow-wrap: break-word; }
 h1 { font-size: 1.75rem; font-weight: 600; line-height: 1.2; margin: 0 0 .5rem; }
 h2 { font-size: 1.15rem; margin: 2.5rem 0 .5rem; padding-top: .75rem; border-top: 1px solid var(--rule); }
 p { max-width: 48rem; margin: .5rem 0; }
@@ -31,18 +31,21 @@ th:first-child, td:first-child { padding-left: 0; }
 thead th { color: var(--quiet); font-size: .8125rem; font-weight: 500; vertical-align: bottom; }
 tbody th { font-weight: 500; }
 tbody tr { border-top: 1px solid var(--rule); }
+figcaption, p, li { overflow-wrap: anywhere; }
 .number { text-align: end; white-space: nowrap; font-variant-numeric: tabular-nums; }
 thead .number { white-space: normal; }
 .large { font-size: 1.25rem; font-weight: 700; line-height: 1.2; }
 .result td, .result tbody th { vertical-align: middle; }
 .result .wide { width: 22rem; }
-.classes { width: 100%; }
+.classes { width: 100%; max-width: 56rem; }
+.classes td:first-child { width: 1.75rem; }
 .classes .wide { width: 14rem; min-width: 4rem; vertical-align: middle; }
 .scroll { max-height: 36rem; overflow: auto; border-bottom: 1px solid var(--rule); }
 .scroll thead tr > * { position: sticky; top: 0; background: var(--paper); }
 .across { overflow-x: auto; }
 .pair { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 26rem), 1fr)); gap: 1.5rem 2rem;
   align-items: start; margin-top: .75rem; }
+.pair > * { min-width: 0; }
 svg { display: block; }
 svg text { fill: var(--quiet); font-size: 12px; }
 .chart { width: 100%; max-width: 32rem; }
@@ -54,7 +57,6 @@ svg text { fill: var(--quiet); font-size: 12px; }
 .right { fill: var(--right); }
 .wrong { fill: var(--wrong); }
 .ends { fill: none; stroke: var(--ink); stroke-width: 1.5; vector-effect: non-scaling-stroke; }
-.tick { stroke-dasharray: 3 2; }
 .grid { stroke: var(--rule); }
 .line { fill: none; stroke: var(--right); stroke-width: 2; stroke-linejoin: round; }
 .chosen { fill: var(--paper); stroke: var(--wrong); stroke-width: 3; }
@@ -66,6 +68,7 @@ svg text { fill: var(--quiet); font-size: 12px; }
 .matrix tbody th { padding: .25rem .5rem .25rem 0; min-width: 6rem; }
 .matrix tbody tr { border: 0; }
 .matrix tbody td { border: 1px solid var(--paper); font-variant-numeric: tabular-nums; overflow-wrap: normal; }
+.matrix caption { white-space: nowrap; }
 .matrix abbr { text-decoration: none; }
 .hit { background: rgb(var(--hit) / var(--a)); }
 .miss { background: rgb(var(--miss) / calc(var(--a) + .12)); }
@@ -78,8 +81,12 @@ summary { cursor: pointer; }
 footer { margin: 3rem 0 1rem; }
 @media (max-width: 40rem) {
   .frames { grid-template-columns: repeat(3, 1fr); }
-  th, td { padding: .25rem .3rem; }
-  .result .wide { display: none; } }
+  table { font-size: .875rem; }
+  th, td { padding: .25rem; }
+  .matrix td, .matrix thead th { min-width: 1.65rem; padding: .25rem .1rem; }
+  .matrix tbody th { min-width: 5rem; }
+  .result .wide { display: none; }
+  .classes .wide { width: 3rem; min-width: 3rem; } }
 @media print { .scroll { max-height: none; } }
 </style>
 </head>
