@@ -37,8 +37,8 @@ def write_report(folder: str | Path, adapted: Adapted, worst: int = 12) -> None:
     Raises:
         OSError: A file cannot be written.
     """
-    report = dict(recognizer=str(adapted.recognizer), date=date.today().isoformat(), version=__version__,
-                  **adapted.report)
+    report = {"recognizer": str(adapted.recognizer), "date": date.today().isoformat(), "version": __version__,
+              **adapted.report}
     write_text(Path(folder, "report.json"), as_json(report))
     write_text(Path(folder, "report.html"), page(report, worst_strips(report["clips"], worst)))
 
@@ -111,8 +111,8 @@ def _path(report: Mapping[str, Any]) -> str:
         return f"<p>Trained for {_count(len(report['losses']), 'epoch')}; the last one was kept.</p>"
     by_epoch, alphas, best = report["held_out_by_epoch"], report["alphas"], report["best_epoch"]
     alpha = report["alpha"]
-    kept = (f"Of {_count(len(by_epoch) - 1, 'epoch')}, {best} was best by the loss on held-out videos, and was kept."
-            if best else "No epoch was better than the start by the loss on held-out videos.")
+    kept = (f"Of {_count(len(by_epoch) - 1, 'epoch')}, {best} was best by the loss on held-out {_noun(report)}, and was kept."
+            if best else f"No epoch was better than the start by the loss on held-out {_noun(report)}.")
     far = f"The recogniser stands at {alpha:g} of the way from the start (0) to what was learnt (1)"
     far += (", where that loss was lowest." if len(alphas) > 1 else ", as was asked for.")
     if not best or not alpha:
@@ -130,7 +130,7 @@ def _classes(report: Mapping[str, Any]) -> str:
     rows, held_out = [], bool(report["held_out"])
     for number, each in enumerate(report["classes"], 1):
         count, right = each["held_out"], each["right"]
-        measured = ('<td class="number">–</td><td class="note">none held out</td>' if not count else
+        measured = ('<td class="number note">none</td><td></td>' if not count else
                     f'<td class="number">{right} of {count}</td><td class="wide" title="{percent(right / count)}, '
                     f'95 % interval {between(*interval(right, count))}">{bar(right / count, interval(right, count))}'
                     "</td>")
@@ -196,13 +196,14 @@ def _calibration(report: Mapping[str, Any]) -> str:
     rows = "".join(f'<tr><th scope="row">{row["low"]:.1f} to {row["high"]:.1f}</th><td class="number">{row["count"]}'
                    f'</td><td class="number">{percent(row["confidence"])}</td><td class="number">'
                    f'{percent(row["accuracy"])}</td></tr>' for row in report["reliability"] if row["count"])
+    head = "".join(f'<th scope="col" class="number">{each}</th>' for each in (_noun(report), "mean", "right"))
     return (f'<div class="pair">{reliability_chart(report["reliability"])}<div><p>On the dotted line a probability is '
             f'what it says: of all answers given with 0.8, eight in ten are right. Larger dots stand for more '
-            f'{_noun(report)}, upright lines for 95 % intervals. The mean distance from it (expected calibration error) is {percent(report["calibration_error"])}; before the temperature was set, it was '
+            f'{_noun(report)}, upright lines for 95 % intervals. The mean distance from it (expected calibration '
+            f'error) is {percent(report["calibration_error"])}; before the temperature was set, it was '
             f'{percent(report["calibration_error_before"])}. Logits are divided by {report["temperature"]:.2f}, the '
-            f'temperature with the lowest loss on these same videos.</p><details><summary>Numbers</summary><table>'
-            f'<thead><tr><th scope="col">probability</th><th scope="col" class="number">{_noun(report)}</th>'
-            f'<th scope="col" class="number">mean</th><th scope="col" class="number">right</th></tr></thead>'
+            f'temperature with the lowest loss on these same {_noun(report)}.</p>'
+            f'<details><summary>Numbers</summary><table><thead><tr><th scope="col">probability</th>{head}</tr></thead>'
             f'<tbody>{rows}</tbody></table></details></div></div>')
 
 

@@ -71,14 +71,14 @@ def curve(points: Sequence[tuple[float, float]], chosen: int, said: str, x_name:
         f'<circle class="right" cx="{x:.1f}" cy="{y:.1f}" r="2.5"><title>{x_name} {number:g}: {percent(share)}'
         "</title></circle>" for (x, y), (number, share) in zip(places, points))
     x, y = places[chosen]
-    beside = f'text-anchor="{"end" if x > WIDTH / 2 else "start"}"'
-    below = y + 26 if y < HEIGHT / 2 else y - 14
+    half = 3.8 * len(said)  # of its width, about
+    middle, below = min(max(x, LEFT + half), WIDTH - RIGHT - half), y + 30 if y < HEIGHT / 2 else y - 14
     label = (f"Share of held-out videos that are right by {x_name}: {percent(points[0][1])} at {first:g}, "
              f"{percent(points[-1][1])} at {last:g}; chosen: {said}")
     return (f'<svg class="chart" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{text(label)}">{_shares()}'
             f'{ticks}{_x_name(x_name)}<path class="line" d="M{line}"/>{dots}'
             f'<circle class="chosen" cx="{x:.1f}" cy="{y:.1f}" r="5.5"/>'
-            f'<text class="said" x="{x:.1f}" y="{below:.1f}" {beside}>{text(said)}</text></svg>')
+            f'<text class="said" x="{middle:.1f}" y="{below:.1f}" text-anchor="middle">{text(said)}</text></svg>')
 
 
 def epoch_step(epochs: int, most: int = 7) -> int:

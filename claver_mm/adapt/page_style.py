@@ -81,12 +81,14 @@ summary { cursor: pointer; }
 footer { margin: 3rem 0 1rem; }
 @media (max-width: 40rem) {
   .frames { grid-template-columns: repeat(3, 1fr); }
+  body { padding: 0 .75rem; }
   table { font-size: .875rem; }
   th, td { padding: .25rem; }
   .matrix td, .matrix thead th { min-width: 1.65rem; padding: .25rem .1rem; }
   .matrix tbody th { min-width: 5rem; }
   .result .wide { display: none; }
-  .classes .wide { width: 3rem; min-width: 3rem; } }
+  .classes .wide { width: 3rem; min-width: 3rem; }
+  .classes th, .classes td { padding: .25rem .15rem; } }
 @media print { .scroll { max-height: none; } }
 </style>
 </head>
