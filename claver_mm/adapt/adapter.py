@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -54,8 +54,11 @@ class Settings:
     """Rank of the updates of the image tower's attention; 0 for a frozen tower."""
     sight: Sight = Sight()
     """What of a clip is kept."""
-    schedule: Schedule | None = None
-    """How long and how fast; by the width of the temporal part when None."""
+    schedule: Schedule = Schedule()
+    """How long and how fast; its seed is that of these settings."""
+    epochs: int | None = None
+    lr: float | None = None
+    """Of the schedule, where they shall be others; the rate is by the width of the temporal part."""
     alpha: float | None = None
     """Share of the way from the start to what was learnt; chosen on held-out videos when None."""
     held_out: float = 0.2
@@ -81,6 +84,11 @@ class Adapted:
     """Places of the held-out clips."""
     probabilities: Tensor
     """Of the held-out clips, ``(N, C)``."""
+
+    @property
+    def root(self) -> str:
+        """The folder that all videos lie below, from which their paths in the report start."""
+        return root_of(self.videos)
 
 
 def adapt(recognizer: Recognizer, videos: str | Path | Sequence[Clip], settings: Settings = Settings(), *,  # noqa: B008
@@ -116,27 +124,17 @@ def adapt(recognizer: Recognizer, videos: str | Path | Sequence[Clip], settings:
         >>> adapted.recognizer.save_pretrained("my_recogniser")
     """
     began = time.monotonic()
-    names = None if classes is None else read_lines(find_classes(classes), "classes")
     root = default_folder() if cache is None else Path(cache)
     workers = max(1, (os.cpu_count() or 2) - 1) if workers is None else workers
-    clips = read_clips(videos, names) if isinstance(videos, str | Path) else list(videos)
-    found = look(clips, names, progress=progress)
-    training, held_out = hold_out(found, settings.held_out, settings.seed)
-    say(described(found, training, held_out))
-    begun = started(recognizer, found.classes, settings.temporal_part(), text_offsets=settings.text_offsets,
-                    token_grid=settings.sight.token_grid, seed=settings.seed)
-    sight = replace(settings.sight, tokens="pixels") if settings.lora else settings.sight
-    encoded = Encoded(begun, found, sight, root, max_bytes)
-    schedule = settings.schedule or _schedule(begun, settings.seed)
-    say(f"{begun}\n{len(training)} clips to learn from, {len(held_out)} held out; {_plan(settings, begun)}\n"
-        f"kept of them: {readable(len(found) * sight.views * encoded.bytes_of_one())} in {encoded.store.folder}")
+    begun, found, encoded, training, held_out, schedule = prepare(
+        recognizer, videos, settings, classes=classes, cache=root, max_bytes=max_bytes, progress=progress, say=say)
+    elsewhere = _elsewhere(begun, others, encoded, root, max_bytes)
     encoded.encode(batch_size=batch_size, workers=workers, progress=progress)
     for why in encoded.failed.values():
         say(f"left out: {why}")
     training, held_out = ([place for place in places if place not in encoded.failed] for places in (training, held_out))
     _check_classes(found, training, encoded.failed)
-    elsewhere = _elsewhere(begun, others, encoded, held_out, root, max_bytes)
-    before = elsewhere.ranked_first(recognizer)
+    before = elsewhere.ranked_first(recognizer, held_out)
     if settings.lora:
         with drawing_from(settings.seed):
             updated = add_lora(begun.claver.visual, settings.lora)
@@ -151,7 +149,7 @@ def adapt(recognizer: Recognizer, videos: str | Path | Sequence[Clip], settings:
     merge_lora(begun.claver.visual)
     probabilities = predict(begun.claver, begun.head.texts, encoded, held_out).exp()
     report.update(_measured(found, training, held_out, probabilities),
-                  elsewhere=elsewhere.compared(before, elsewhere.ranked_first(begun)))
+                  elsewhere=elsewhere.compared(before, elsewhere.ranked_first(begun, held_out)))
     begun.threshold = None if report["threshold"] is None else report["threshold"]["value"]
     report.update(settings=json.loads(json.dumps(asdict(settings))), schedule=asdict(schedule),
                   left_out=[*found.left_out, *encoded.failed.values()], kept=encoded.store.folder.name,
@@ -160,11 +158,50 @@ def adapt(recognizer: Recognizer, videos: str | Path | Sequence[Clip], settings:
     return Adapted(begun, report, found, held_out, probabilities)
 
 
-def _schedule(recognizer: Recognizer, seed: int) -> Schedule:
-    temporal = recognizer.claver.temporal
-    if temporal is None:
-        return Schedule(seed=seed)
-    return Schedule(lr=RATE_TIMES_WIDTH / temporal.temporal_embedding.shape[2], seed=seed)
+class Prepared(NamedTuple):
+    """What stands before anything is encoded or trained."""
+    begun: Recognizer
+    videos: Videos
+    encoded: Encoded
+    training: list[int]
+    held_out: list[int]
+    schedule: Schedule
+
+
+def prepare(recognizer: Recognizer, videos: str | Path | Sequence[Clip], settings: Settings = Settings(), *,  # noqa: B008
+            classes: Sequence[str] | str | Path | None = None, cache: str | Path | None = None,
+            max_bytes: int | None = None, workers: int | None = None, progress: bool = False,
+            say: Callable[[str], object] = lambda line: None) -> Prepared:
+    """Look at the videos, and say what ``adapt`` would do with them; arguments and errors are those of ``adapt``."""
+    names = None if classes is None else read_lines(find_classes(classes), "classes")
+    clips = read_clips(videos, names) if isinstance(videos, str | Path) else list(videos)
+    found = look(clips, names, workers=workers, progress=progress)
+    training, held_out = hold_out(found, settings.held_out, settings.seed)
+    say(described(found, training, held_out))
+    begun = started(recognizer, found.classes, settings.temporal_part(), text_offsets=settings.text_offsets,
+                    token_grid=settings.sight.token_grid, seed=settings.seed)
+    sight = replace(settings.sight, tokens="pixels") if settings.lora else settings.sight
+    encoded = Encoded(begun, found, sight, default_folder() if cache is None else cache, max_bytes)
+    schedule = _schedule(begun, settings)
+    missing = encoded.missing()
+    say(f"{begun}\n{len(training)} clips to learn from, {len(held_out)} held out; {_plan(settings, begun)}, for at "
+        f"most {schedule.epochs_for(len(training))} epochs\n{readable(encoded.bytes_of_all())} are kept of them in "
+        f"{encoded.store.folder}; " + (f"{missing} of {len(found) * sight.views} views are yet to be encoded"
+                                       + (f", {_time(encoded.seconds_of_one() * missing)} or so" if missing > 1 else "")
+                                       if missing else "all of it is there"))
+    return Prepared(begun, found, encoded, training, held_out, schedule)
+
+
+def _schedule(recognizer: Recognizer, settings: Settings) -> Schedule:
+    temporal, schedule = recognizer.claver.temporal, replace(settings.schedule, seed=settings.seed)
+    lr = schedule.lr if temporal is None else RATE_TIMES_WIDTH / temporal.temporal_embedding.shape[2]
+    given = dict(epochs=settings.epochs, min_steps=None if settings.epochs is None else 0, lr=settings.lr or lr)
+    return replace(schedule, **{key: value for key, value in given.items() if value is not None})
+
+
+def _time(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:.0f} min" if seconds < 6000 else (
+        f"{seconds / 3600:.1f} h")
 
 
 def _plan(settings: Settings, recognizer: Recognizer) -> str:
@@ -232,6 +269,11 @@ def _set_between(claver: CLAVER, states: list[dict[str, Tensor]], alpha: float) 
             parameter.copy_(end[name] if alpha == 1 or is_direction(name) else start[name].lerp(end[name], alpha))
 
 
+def root_of(videos: Videos) -> str:
+    """The folder that all videos lie below."""
+    return os.path.commonpath([os.path.dirname(os.path.abspath(clip.path)) for clip in videos.clips])
+
+
 def _measured(videos: Videos, training: Sequence[int], held_out: Sequence[int],
               probabilities: Tensor) -> dict[str, Any]:
     """Everything that is told of held-out clips, from their probabilities ``(N, C)``."""
@@ -252,11 +294,12 @@ def _measured(videos: Videos, training: Sequence[int], held_out: Sequence[int],
     if not len(held_out):
         return found
     rows, error = reliability(probabilities, labels)
+    root = root_of(videos)
     own = probabilities.gather(1, labels[:, None]).squeeze(1)
     found.update(
         accuracy=right / len(held_out), interval=interval(right, len(held_out)), reliability=rows,
         calibration_error=error, threshold=none_of_these(probabilities, labels)._asdict(),
-        clips=[dict(video=videos.clips[held_out[n]].path, start=videos.clips[held_out[n]].start,
+        clips=[dict(video=os.path.relpath(videos.clips[held_out[n]].path, root), start=videos.clips[held_out[n]].start,
                     end=videos.clips[held_out[n]].end, label=videos.classes[labels[n]], said=videos.classes[said[n]],
                     probability=own[n].item(), probability_said=probabilities[n, said[n]].item())
                for n in own.argsort(stable=True).tolist()])
@@ -267,17 +310,18 @@ class _Elsewhere:
     """How videos are told by labels that are not learnt: by those of other videos, or where there are none, the
     held-out ones by the classes of Kinetics-400."""
 
-    def __init__(self, names: Sequence[str], source: Encoded, places: Sequence[int],
-                 labels: Sequence[int] | None) -> None:
-        self.names, self.source, self.places, self.labels = names, source, places, labels
+    def __init__(self, names: Sequence[str], source: Encoded, labels: Sequence[int] | None,
+                 places: Sequence[int] | None) -> None:
+        self.names, self.source, self.labels, self.places = names, source, labels, places
 
-    def ranked_first(self, recognizer: Recognizer) -> Tensor:
+    def ranked_first(self, recognizer: Recognizer, held_out: Sequence[int]) -> Tensor:
         """Class numbers ``(N,)``."""
-        return predict(recognizer.claver, recognizer.claver.texts(self.names), self.source, self.places).argmax(dim=1)
+        places = held_out if self.places is None else self.places
+        return predict(recognizer.claver, recognizer.claver.texts(self.names), self.source, places).argmax(dim=1)
 
     def compared(self, before: Tensor, after: Tensor) -> dict[str, Any]:
         """What training left of it."""
-        found: dict[str, Any] = dict(classes=len(self.names), clips=len(self.places),
+        found: dict[str, Any] = dict(classes=len(self.names), clips=len(before),
                                      same=before.eq(after).float().mean().item() if len(before) else None)
         if self.labels is not None:
             labels = torch.tensor(self.labels)
@@ -286,12 +330,12 @@ class _Elsewhere:
         return found
 
 
-def _elsewhere(recognizer: Recognizer, others: str | Path | None, encoded: Encoded, held_out: Sequence[int],
-               root: Path, max_bytes: int | None) -> _Elsewhere:
+def _elsewhere(recognizer: Recognizer, others: str | Path | None, encoded: Encoded, root: Path,
+               max_bytes: int | None) -> _Elsewhere:
     if others is None:
-        return _Elsewhere(read_lines(find_classes("kinetics400"), "classes"), encoded, held_out, None)
+        return _Elsewhere(read_lines(find_classes("kinetics400"), "classes"), encoded, None, None)
     videos = look(read_clips(others))
     source = Encoded(recognizer, videos, replace(encoded.sight, views=1), root, max_bytes)
     source.encode()
     places = [place for place in range(len(videos)) if place not in source.failed]
-    return _Elsewhere(videos.classes, source, places, [videos.labels[place] for place in places])
+    return _Elsewhere(videos.classes, source, [videos.labels[place] for place in places], places)

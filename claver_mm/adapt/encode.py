@@ -5,6 +5,7 @@ import copy
 import hashlib
 import json
 import re
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -141,8 +142,7 @@ class Encoded:
         Raises:
             ValueError, OSError: There is no room for it.
         """
-        wanted = [(place, view) for place, keys in enumerate(self.keys) for view, key in enumerate(keys)
-                  if key not in self.store]
+        wanted = self._wanted()
         self.store.touch(key for keys in self.keys for key in keys)
         if not wanted:
             return
@@ -153,6 +153,28 @@ class Encoded:
             for (place, view), one in zip(places, tokens):
                 self.store.put(self.keys[place][view], one)
         bar.close()
+
+    def missing(self) -> int:
+        """Views of clips that are yet to be encoded."""
+        return len(self._wanted())
+
+    def seconds_of_one(self) -> float:
+        """How long a clip takes here, tried on the second that is missing; the first warms up."""
+        seconds = 0.0
+        for wanted in self._wanted()[:2]:
+            began = time.monotonic()
+            for (place,), tokens in self._encoded([wanted], 1, 0):
+                self.store.put(self.keys[place[0]][place[1]], tokens[0])
+            seconds = time.monotonic() - began
+        return seconds
+
+    def _wanted(self) -> list[tuple[int, int]]:
+        return [(place, view) for place, keys in enumerate(self.keys) for view, key in enumerate(keys)
+                if key not in self.store]
+
+    def bytes_of_all(self) -> int:
+        """Bytes of what is kept of all clips."""
+        return self.bytes_of_one() * sum(map(len, self.keys))
 
     def bytes_of_one(self) -> int:
         """Bytes of what is kept of a clip: ``T * L * D`` numbers of two bytes, or ``T * 3 * h * w`` of one."""

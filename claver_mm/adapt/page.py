@@ -40,7 +40,7 @@ def write_report(folder: str | Path, adapted: Adapted, worst: int = 12) -> None:
     report = {"recognizer": str(adapted.recognizer), "date": date.today().isoformat(), "version": __version__,
               **adapted.report}
     write_text(Path(folder, "report.json"), as_json(report))
-    write_text(Path(folder, "report.html"), page(report, worst_strips(report["clips"], worst)))
+    write_text(Path(folder, "report.html"), page(report, worst_strips(report["clips"], worst, root=adapted.root)))
 
 
 def as_json(report: Mapping[str, Any]) -> str:
@@ -111,8 +111,8 @@ def _path(report: Mapping[str, Any]) -> str:
         return f"<p>Trained for {_count(len(report['losses']), 'epoch')}; the last one was kept.</p>"
     by_epoch, alphas, best = report["held_out_by_epoch"], report["alphas"], report["best_epoch"]
     alpha = report["alpha"]
-    kept = (f"Of {_count(len(by_epoch) - 1, 'epoch')}, {best} was best by the loss on held-out {_noun(report)}, and was kept."
-            if best else f"No epoch was better than the start by the loss on held-out {_noun(report)}.")
+    kept = (f"Of {_count(len(by_epoch) - 1, 'epoch')}, {best} was best by the loss on held-out {_noun(report)}, and was "
+            "kept." if best else f"No epoch was better than the start by the loss on held-out {_noun(report)}.")
     far = f"The recogniser stands at {alpha:g} of the way from the start (0) to what was learnt (1)"
     far += (", where that loss was lowest." if len(alphas) > 1 else ", as was asked for.")
     if not best or not alpha:

@@ -4,6 +4,7 @@ from __future__ import annotations
 import base64
 from collections.abc import Iterable, Mapping
 from itertools import islice
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import cv2
@@ -30,15 +31,17 @@ class Strip(NamedTuple):
     """Why it cannot be read."""
 
 
-def worst_strips(clips: Iterable[Mapping[str, Any]], count: int = 12, frames: int = FRAMES) -> list[Strip]:
-    """Strips of the first ``count`` clips; a report sorts them by the probability of the right label, worst first."""
-    return [strip(clip, frames) for clip in islice(clips, count)]
+def worst_strips(clips: Iterable[Mapping[str, Any]], count: int = 12, frames: int = FRAMES,
+                 root: str | Path = "") -> list[Strip]:
+    """Strips of the first ``count`` clips; a report sorts them by the probability of the right label, worst first.
+    Paths start from ``root``."""
+    return [strip(clip, frames, root) for clip in islice(clips, count)]
 
 
-def strip(clip: Mapping[str, Any], frames: int = FRAMES) -> Strip:
+def strip(clip: Mapping[str, Any], frames: int = FRAMES, root: str | Path = "") -> Strip:
     """The frames in the middle of as many equal parts of a clip; fewer where it has fewer."""
     try:
-        reader = VideoReader(clip["video"])
+        reader = VideoReader(Path(root, clip["video"]), clip["video"])
         try:
             numbers = spread(*stretch(clip["start"], clip["end"], len(reader), reader.fps, clip["video"]), frames)
             pictures = reader.frames(numbers)

@@ -13,7 +13,7 @@ from claver_mm.adapt.training import Schedule
 from claver_mm.model import CLAVER
 from claver_mm.protocols.clips import read_clips
 
-SHORT = Settings(schedule=Schedule(epochs=3, min_steps=1, batch_size=8, lr=3e-3), temporal=Temporal(depth=1))
+SHORT = Settings(schedule=Schedule(epochs=3, min_steps=1, batch_size=8), lr=3e-3, temporal=Temporal(depth=1))
 
 
 @pytest.fixture(scope="module")

@@ -16,6 +16,7 @@ from importlib import import_module
 COMMANDS = {
     "ls": "list the shipped configs",
     "cp": "copy a shipped config into a leaf of your own",
+    "adapt": "teach a recogniser the classes of a folder of videos of yours",
     "train": "train a recogniser from a config",
     "test": "test a checkpoint",
     "recognize": "rank labels for videos",

@@ -70,6 +70,14 @@ def add_launcher(parser: argparse.ArgumentParser) -> None:
 
 def add_recognizer(parser: argparse.ArgumentParser, labels: str) -> None:
     """Options of what asks a recogniser for answers about labels."""
+    add_model(parser)
+    some = parser.add_mutually_exclusive_group()
+    some.add_argument("--labels", nargs="+", metavar="LABEL", help=labels)
+    some.add_argument("--labels-file", help="one label a line (.txt), or a prompt bank (.yaml, .json, .csv)")
+
+
+def add_model(parser: argparse.ArgumentParser) -> None:
+    """Options of which recogniser is asked; see ``open_recognizer``."""
     model = parser.add_mutually_exclusive_group(required=True)
     model.add_argument("--config", help=CONFIG)
     add_tower(parser, model)
@@ -79,9 +87,6 @@ def add_recognizer(parser: argparse.ArgumentParser, labels: str) -> None:
     parser.add_argument("--checkpoint", help="weights of --config")
     parser.add_argument("--untrained", action="store_true", help="go on with random weights, whose scores mean nothing")
     parser.add_argument("--device", help="cuda where there is one, else cpu")
-    some = parser.add_mutually_exclusive_group()
-    some.add_argument("--labels", nargs="+", metavar="LABEL", help=labels)
-    some.add_argument("--labels-file", help="one label a line (.txt), or a prompt bank (.yaml, .json, .csv)")
 
 
 def add_tower(parser: argparse.ArgumentParser, model: argparse._ActionsContainer) -> None:
