@@ -111,8 +111,9 @@ def _path(report: Mapping[str, Any]) -> str:
         return f"<p>Trained for {_count(len(report['losses']), 'epoch')}; the last one was kept.</p>"
     by_epoch, alphas, best = report["held_out_by_epoch"], report["alphas"], report["best_epoch"]
     alpha = report["alpha"]
-    kept = (f"Of {_count(len(by_epoch) - 1, 'epoch')}, {best} was best by the loss on held-out {_noun(report)}, and was "
-            "kept." if best else f"No epoch was better than the start by the loss on held-out {_noun(report)}.")
+    by_loss = f"by the loss on held-out {_noun(report)}"
+    kept = (f"Of {_count(len(by_epoch) - 1, 'epoch')}, {best} was best {by_loss}, and was kept." if best else
+            f"No epoch was better than the start {by_loss}.")
     far = f"The recogniser stands at {alpha:g} of the way from the start (0) to what was learnt (1)"
     far += (", where that loss was lowest." if len(alphas) > 1 else ", as was asked for.")
     if not best or not alpha:
@@ -242,7 +243,7 @@ def _left_out(words: Sequence[str]) -> str:
 
 
 def _settings(report: Mapping[str, Any]) -> str:
-    lines = [*_flat("", report["settings"]), *_flat("schedule that was used: ", report["schedule"]),
+    lines = [*_flat("", report["settings"]), *_flat("used: ", report["schedule"]),
              ("tokens kept in", report["kept"]), ("seconds of training", f"{report['train_seconds']:.1f}"),
              ("seconds in all", f"{report['seconds']:.1f}")]
     rows = "".join(f'<tr><th scope="row">{text(key)}</th><td>{text(value)}</td></tr>' for key, value in lines)

@@ -31,7 +31,7 @@ th:first-child, td:first-child { padding-left: 0; }
 thead th { color: var(--quiet); font-size: .8125rem; font-weight: 500; vertical-align: bottom; }
 tbody th { font-weight: 500; }
 tbody tr { border-top: 1px solid var(--rule); }
-figcaption, p, li { overflow-wrap: anywhere; }
+figcaption, p, li, details td { overflow-wrap: anywhere; }
 .number { text-align: end; white-space: nowrap; font-variant-numeric: tabular-nums; }
 thead .number { white-space: normal; }
 .large { font-size: 1.25rem; font-weight: 700; line-height: 1.2; }

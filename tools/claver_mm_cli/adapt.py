@@ -35,7 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                       help="whether the texts of the classes learn, or stay as they are")
     what.add_argument("--lora", type=positive, metavar="RANK", default=0,
                       help="train the image tower's attention too, which then sees every video in every epoch")
-    what.add_argument("--epochs", type=positive, help="30, and more of few videos; it ends sooner when it no longer gains")
+    what.add_argument("--epochs", type=positive, help="30, and more of few videos; it ends when it no longer gains")
     what.add_argument("--lr", type=within(float, 0), help="highest rate of the temporal part; by its width")
     what.add_argument("--alpha", type=share_or_all, metavar="SHARE",
                       help="how far to go from the start to what was learnt, 0 to 1; chosen on held-out videos")
@@ -43,7 +43,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     kept.add_argument("--tokens", default="all", metavar="WHAT",
                       help="all tokens of a frame; a grid of fewer (grid7); or class, its class token alone")
     kept.add_argument("--views", type=positive, default=1, help="of each clip: itself, and augmented ones")
-    kept.add_argument("--cache", type=Path, metavar="FOLDER", help="where it lies; $CLAVER_CACHE, or ~/.cache/claver_mm")
+    kept.add_argument("--cache", type=Path, metavar="FOLDER",
+                      help="where it lies, else $CLAVER_CACHE or ~/.cache/claver_mm")
     kept.add_argument("--cache-gb", type=within(float, 0), metavar="GB",
                       help="most that folder may hold; what was not used for longest goes")
     parser.add_argument("--workers", type=int, help="processes that decode; one for each processor but one")
