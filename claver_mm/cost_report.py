@@ -93,11 +93,13 @@ def report(cfg: Config) -> dict:
         macs["every_pair_and_a_text"] = _total(video_work(model, inputs, True, True)) + text.one_uncut.total
         macs["published_convention"] = sum(work.convolutions + work.mlps for work in whole.values()) \
             + text.one_uncut.mlps
-    batch, memory = cfg.train_dataloader.batch_size if training else None, {}
-    for dtype in ("float32", "bfloat16") if training else ():
-        with torch.autocast("cpu", torch.bfloat16, enabled=dtype == "bfloat16"):
-            kept = activations(model, shape_of(training, batch), text.batches if text else (), checkpointing)
-        memory[dtype] = dict(asdict(kept), total=kept.total)
+    batch, memory = None, {}
+    if training is not None:
+        batch = cfg.train_dataloader.batch_size
+        for dtype in ("float32", "bfloat16"):
+            with torch.autocast("cpu", torch.bfloat16, enabled=dtype == "bfloat16"):
+                kept = activations(model, shape_of(training, batch), text.batches if text else (), checkpointing)
+            memory[dtype] = dict(asdict(kept), total=kept.total)
     return dict(frames=view.frames, side=list(inputs.shape[-2:]), views=[view.clips, view.crops],
                 parameters=parameters(model), trainable=parameters(model, trainable=True), macs=macs,
                 macs_by_part={part: asdict(work) for part, work in executed.items()},

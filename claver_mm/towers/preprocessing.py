@@ -143,8 +143,9 @@ def _recorded(arch: Arch, pretrained: str | Path | None) -> dict:
 
 def _tags(arch: Arch) -> list[str]:
     """open_clip's tags of an architecture; a model that brings its own config has none."""
-    named = isinstance(arch, str) and not arch.startswith(SCHEMES)
-    return open_clip.list_pretrained_tags_by_model(PAPER_ARCHS.get(arch, arch)) if named else []
+    if not isinstance(arch, str) or arch.startswith(SCHEMES):
+        return []
+    return open_clip.list_pretrained_tags_by_model(PAPER_ARCHS.get(arch, arch))
 
 
 def _check_tag(given: str, arch: Arch) -> None:

@@ -146,7 +146,7 @@ def tokenizer_of(arch: Arch) -> CLIPTokenizer:
     if not name:
         return _clip_tokenizer(how)
     local = isinstance(arch, str) and arch.startswith(LOCAL_DIR)
-    source = str(folder_of(arch)) if local else name
+    source = str(folder_of(str(arch))) if local else name
     try:
         return _hub_tokenizer(source, text_cfg.get("tokenizer_mode"), how)
     except Exception as error:  # of the hub, of its offline mode, of a folder, or of a package that is not there
