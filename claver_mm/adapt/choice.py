@@ -99,16 +99,17 @@ def reliability(probabilities: Tensor, labels: Tensor, bins: int = 10) -> tuple[
     """Clips by the probability of their likeliest label, and the expected calibration error (Naeini et al. 2015)."""
     confidence, predictions = probabilities.max(dim=1)
     right = predictions.eq(labels)
-    rows, error = [], 0.0
+    rows: list[dict] = []
+    error = 0.0
     place = (confidence * bins).long().clamp(max=bins - 1)
     for number in range(bins):
         inside = place == number
         count = int(inside.sum())
-        row = dict(low=number / bins, high=(number + 1) / bins, count=count, confidence=None, accuracy=None)
+        rows.append(dict(low=number / bins, high=(number + 1) / bins, count=count, confidence=None, accuracy=None))
         if count:
-            row.update(confidence=confidence[inside].mean().item(), accuracy=right[inside].float().mean().item())
-            error += count / len(labels) * abs(row["confidence"] - row["accuracy"])
-        rows.append(row)
+            sure, share = confidence[inside].mean().item(), right[inside].float().mean().item()
+            rows[-1].update(confidence=sure, accuracy=share)
+            error += count / len(labels) * abs(sure - share)
     return rows, error
 
 

@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from ..messages import quoted, shown
 from ..protocols.clips import Clip, class_names
-from ..video.checks import Settings, check_videos
+from ..video.checks import Finding, Settings, check_videos
 from ..video.decode import stretch
 from ..video.shards import UnreadableVideo
 
@@ -42,11 +42,6 @@ class Videos:
         """Class numbers of the clips."""
         numbers = {name: number for number, name in enumerate(self.classes)}
         return [numbers[clip.label] for clip in self.clips]
-
-    def part(self, places: Sequence[int]) -> Videos:
-        """Some of the clips."""
-        return Videos(*(tuple(column[place] for place in places)
-                        for column in (self.clips, self.digests, self.seconds)), self.classes)
 
     def __len__(self) -> int:
         return len(self.clips)
@@ -79,14 +74,15 @@ def look(clips: Sequence[Clip], classes: Sequence[str] | None = None, *, workers
                          "else is to be seen, or of nothing of it, into a folder of their own")
     files = list(dict.fromkeys(clip.path for clip in clips))
     workers = workers or os.cpu_count() or 1
-    found = dict(zip(files, [None] * len(files)))
+    found: dict[str, Finding] = {}
     findings = check_videos(files, Settings(frames=1), min(workers, len(files)), timeout)
     for job, finding in tqdm(findings, "looking", len(files), unit="video", leave=False, disable=not progress):
         found[files[job]] = finding
     readable = [path for path in files if not found[path].problem]
     with ThreadPoolExecutor(workers) as pool:
         digests = dict(zip(readable, pool.map(_digest, readable)))
-    kept, left_out, seen = [], [], {}
+    kept, left_out = [], []
+    seen: dict[tuple[str, int, int], Clip] = {}
     held = {digests.get(clip.path) for clip in clips if clip.split == "val"} - {None}
     for clip in clips:
         finding = found[clip.path]
@@ -94,7 +90,7 @@ def look(clips: Sequence[Clip], classes: Sequence[str] | None = None, *, workers
             left_out.append(finding.words)
             continue
         try:
-            first, stop = stretch(clip.start, clip.end, finding.count, finding.fps, clip.path)
+            first, stop = stretch(clip.start, clip.end, finding.frames, finding.fps, clip.path)
         except UnreadableVideo as error:
             left_out.append(str(error))
             continue
@@ -113,7 +109,8 @@ def look(clips: Sequence[Clip], classes: Sequence[str] | None = None, *, workers
     if empty:
         why = f"; {left_out[0]}" if left_out else ""
         raise ValueError(f"class {quoted(min(empty))} has no video that can be learnt from{why}")
-    return Videos(*zip(*kept), tuple(names), tuple(left_out))
+    of_kept, of_files, seconds = zip(*kept)
+    return Videos(of_kept, of_files, seconds, tuple(names), tuple(left_out))
 
 
 def hold_out(videos: Videos, share: float = 0.2, seed: int = 0) -> tuple[list[int], list[int]]:

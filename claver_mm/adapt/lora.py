@@ -7,6 +7,7 @@ issue 761). Pure: imports nothing of ``mm*``. Hu et al. 2021, arXiv 2106.09685.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -49,15 +50,17 @@ def add_lora(tower: nn.Module, rank: int) -> int:
                          "(docs/own_videos.md)")
     for layer, name, parts in found:
         parametrize.register_parametrization(layer, name, LowRank(getattr(layer, name), rank, parts))
-        layer.parametrizations[name].original.requires_grad_(False)
+        changed: Any = layer.parametrizations
+        changed[name].original.requires_grad_(False)
     return len(found)
 
 
 def merge_lora(tower: nn.Module) -> None:
     """Put the updates into the weights, under which the tower computes what it computed with them."""
     for layer in list(tower.modules()):
-        for name in list(getattr(layer, "parametrizations", ())):
-            if any(isinstance(part, LowRank) for part in layer.parametrizations[name]):
+        changed: Any = getattr(layer, "parametrizations", {})
+        for name in list(changed):
+            if any(isinstance(part, LowRank) for part in changed[name]):
                 with torch.no_grad():
                     parametrize.remove_parametrizations(layer, name, leave_parametrized=True)
 

@@ -39,7 +39,7 @@ class Finding(NamedTuple):
     words: str = ""
     other_decoder: str = ""
     forward: str = ""
-    count: int = 0
+    frames: int = 0
     fps: float = 0.0
 
 
@@ -60,7 +60,7 @@ def check_video(path: str, settings: Settings) -> Finding:
     if count < settings.min_frames:
         return Finding("short", f"{path} has {count} frames, fewer than {settings.min_frames}")
     return Finding(other_decoder="; ".join(said), forward=f"{path}: {reader.forward}" if reader.forward else "",
-                   count=count, fps=reader.fps)
+                   frames=count, fps=reader.fps)
 
 
 def _serve(pipe: Connection, settings: Settings) -> None:
