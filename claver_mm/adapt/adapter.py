@@ -63,6 +63,9 @@ class Settings:
     """Share of the way from the start to what was learnt; chosen on held-out videos when None."""
     held_out: float = 0.2
     """Share of the videos that is held out, where the data do not say it."""
+    choose: bool = True
+    """Whether epoch, way and temperature are chosen on what is held out; else that is measured alone, of the last
+    epoch."""
     seed: int = 0
 
     def temporal_part(self) -> Temporal | None:
@@ -91,7 +94,7 @@ class Adapted:
         return root_of(self.videos)
 
 
-def adapt(recognizer: Recognizer, videos: str | Path | Sequence[Clip], settings: Settings = Settings(), *,  # noqa: B008
+def adapt(recognizer: Recognizer, videos: str | Path | Sequence[Clip] | Videos, settings: Settings = Settings(), *,  # noqa: B008
           classes: Sequence[str] | str | Path | None = None, others: str | Path | None = None,
           cache: str | Path | None = None, max_bytes: int | None = None, workers: int | None = None,
           batch_size: int = 8, progress: bool = False, say: Callable[[str], object] = lambda line: None) -> Adapted:
@@ -103,7 +106,8 @@ def adapt(recognizer: Recognizer, videos: str | Path | Sequence[Clip], settings:
 
     Args:
         recognizer: A tower as it is, or one that was trained; it stays as it is.
-        videos: A folder of a folder for each class, or a list; see ``claver_mm.protocols.clips.read_clips``.
+        videos: A folder of a folder for each class, or a list; see ``claver_mm.protocols.clips.read_clips``. Or clips
+            as that gives them, or such that were looked at.
         settings: What is trained, and how.
         classes: Names in label order; by name when None. A list or a file.
         others: Videos of other classes, as ``videos``: how well they are told by their names, before and after.
@@ -143,9 +147,10 @@ def adapt(recognizer: Recognizer, videos: str | Path | Sequence[Clip], settings:
     if not learnt(begun.claver):
         raise ValueError("nothing is to learn: no temporal part, texts as they are, no LoRA; leave one of them in")
     state = root / "runs" / f"{_run_key(encoded, settings, schedule, training, held_out, batch_size)}.pt"
-    trained = train(begun.claver, begun.head.texts, encoded, found.labels, training, held_out, schedule,
+    judges = held_out if settings.choose else []
+    trained = train(begun.claver, begun.head.texts, encoded, found.labels, training, judges, schedule,
                     views=settings.sight.views, state_file=state, say=say)
-    report = _chosen(begun, trained, encoded, found, held_out, settings)
+    report = _chosen(begun, trained, encoded, found, judges, settings)
     merge_lora(begun.claver.visual)
     probabilities = predict(begun.claver, begun.head.texts, encoded, held_out).exp()
     report.update(_measured(found, training, held_out, probabilities),
@@ -168,14 +173,17 @@ class Prepared(NamedTuple):
     schedule: Schedule
 
 
-def prepare(recognizer: Recognizer, videos: str | Path | Sequence[Clip], settings: Settings = Settings(), *,  # noqa: B008
+def prepare(recognizer: Recognizer, videos: str | Path | Sequence[Clip] | Videos, settings: Settings = Settings(), *,  # noqa: B008
             classes: Sequence[str] | str | Path | None = None, cache: str | Path | None = None,
             max_bytes: int | None = None, workers: int | None = None, progress: bool = False,
             say: Callable[[str], object] = lambda line: None) -> Prepared:
     """Look at the videos, and say what ``adapt`` would do with them; arguments and errors are those of ``adapt``."""
-    names = None if classes is None else read_lines(find_classes(classes), "classes")
-    clips = read_clips(videos, names) if isinstance(videos, str | Path) else list(videos)
-    found = look(clips, names, workers=workers, progress=progress)
+    if isinstance(videos, Videos):
+        found = videos
+    else:
+        names = None if classes is None else read_lines(find_classes(classes), "classes")
+        clips = read_clips(videos, names) if isinstance(videos, str | Path) else list(videos)
+        found = look(clips, names, workers=workers, progress=progress)
     training, held_out = hold_out(found, settings.held_out, settings.seed)
     say(described(found, training, held_out))
     begun = started(recognizer, found.classes, settings.temporal_part(), text_offsets=settings.text_offsets,

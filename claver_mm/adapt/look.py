@@ -72,15 +72,7 @@ def look(clips: Sequence[Clip], classes: Sequence[str] | None = None, *, workers
     if len(names) < 2:
         raise ValueError(f"one class alone ({quoted(names[0])}): there is nothing to tell it from; put videos of what "
                          "else is to be seen, or of nothing of it, into a folder of their own")
-    files = list(dict.fromkeys(clip.path for clip in clips))
-    workers = workers or os.cpu_count() or 1
-    found: dict[str, Finding] = {}
-    findings = check_videos(files, Settings(frames=1), min(workers, len(files)), timeout)
-    for job, finding in tqdm(findings, "looking", len(files), unit="video", leave=False, disable=not progress):
-        found[files[job]] = finding
-    readable = [path for path in files if not found[path].problem]
-    with ThreadPoolExecutor(workers) as pool:
-        digests = dict(zip(readable, pool.map(_digest, readable)))
+    found, digests = open_all([clip.path for clip in clips], workers, timeout, progress)
     kept, left_out = [], []
     seen: dict[tuple[str, int, int], Clip] = {}
     held = {digests.get(clip.path) for clip in clips if clip.split == "val"} - {None}
@@ -111,6 +103,20 @@ def look(clips: Sequence[Clip], classes: Sequence[str] | None = None, *, workers
         raise ValueError(f"class {quoted(min(empty))} has no video that can be learnt from{why}")
     of_kept, of_files, seconds = zip(*kept)
     return Videos(of_kept, of_files, seconds, tuple(names), tuple(left_out))
+
+
+def open_all(paths: Sequence[str], workers: int | None = None, timeout: float = 60,
+             progress: bool = False) -> tuple[dict[str, Finding], dict[str, str]]:
+    """What opening each file found, and the SHA-256 of those that can be read; arguments as of ``look``."""
+    files = list(dict.fromkeys(paths))
+    workers = workers or os.cpu_count() or 1
+    found: dict[str, Finding] = {}
+    findings = check_videos(files, Settings(frames=1), min(workers, len(files)), timeout)
+    for job, finding in tqdm(findings, "looking", len(files), unit="video", leave=False, disable=not progress):
+        found[files[job]] = finding
+    readable = [path for path in files if not found[path].problem]
+    with ThreadPoolExecutor(workers) as pool:
+        return found, dict(zip(readable, pool.map(_digest, readable)))
 
 
 def hold_out(videos: Videos, share: float = 0.2, seed: int = 0) -> tuple[list[int], list[int]]:

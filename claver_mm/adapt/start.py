@@ -10,6 +10,7 @@ from mmaction.registry import MODELS
 from mmengine.config import Config
 from mmengine.registry import DefaultScope
 
+from ..language.shipped import find_bank
 from ..protocols.views import pipeline_of, read_view
 from ..randomness import drawing_from
 from ..recognizer import Recognizer
@@ -44,7 +45,8 @@ def started(recognizer: Recognizer, classes: Sequence[str], temporal: Temporal |
         token_grid: What the temporal part sees of a frame, see ``CLIPBackbone``; as ``recognizer`` has it when None.
             Towers that read all tokens of a frame give other answers then.
         seed: Of what is drawn in the temporal part.
-        templates: Put around the names of classes; those of ``recognize`` when None.
+        templates: Put around the names of classes; those of ``recognizer`` when None. Beside them stand the texts of a
+            shipped bank that knows all of them, where ``recognizer`` takes such.
 
     Raises:
         ValueError: Classes that cannot be told apart, or a temporal part that does not fit the tower.
@@ -57,6 +59,9 @@ def started(recognizer: Recognizer, classes: Sequence[str], temporal: Temporal |
     head.update(classes=list(classes), frozen_text=True, frozen_visual=True, text_offsets=text_offsets)
     for key in ("num_classes", "bank", "kinds", "per_kind"):
         head.pop(key, None)
+    bank = find_bank(classes) if recognizer._prompts_of_known_labels else None
+    if bank is not None:
+        head["bank"] = bank
     if templates is not None:
         head["templates"] = list(templates)
     state = {name: value for name, value in recognizer.model.state_dict().items() if not name.endswith(OFFSETS)}
@@ -77,6 +82,7 @@ def started(recognizer: Recognizer, classes: Sequence[str], temporal: Temporal |
         config[f"{split}_dataloader"] = dict(batch_size=8, num_workers=2, dataset=dict(
             type="ActionVideoDataset", pipeline=_pipeline(recognizer.config, split), test_mode=True))
     begun = Recognizer(Config(config), state, recognizer.claver.device)
+    begun._prompts_of_known_labels, begun._tower = recognizer._prompts_of_known_labels, recognizer._tower
     trained = ("temporal.", "project.", "clip.text_offsets")
     for name, parameter in begun.claver.named_parameters():
         parameter.requires_grad_(name.startswith(trained))

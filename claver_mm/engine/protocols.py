@@ -49,6 +49,9 @@ class Protocol:
         deviation: Of ``DEVIATIONS``.
         work_dir: ``work_dirs/<protocol>/<config>`` when None.
         resume: Go on with trainings that were stopped.
+        adapt: Few-shot alone: train a temporal part and the texts on tokens that the frozen tower gives once
+            (``claver_mm.adapt``), in place of the config's training of everything. From a tower as well.
+        cache: Where these tokens lie, as of ``adapt``.
         changes: Settings of the config to replace, by dotted key; a bank given here takes the place of the project's.
         launcher, local_rank, show_log: As in ``run_config``.
 
@@ -71,6 +74,8 @@ class Protocol:
     deviation: str = "sample"
     work_dir: str | None = None
     resume: bool = False
+    adapt: bool = False
+    cache: Path | None = None
     changes: Mapping[str, object] = field(default_factory=dict)
     launcher: str = "none"
     local_rank: int = 0
@@ -86,19 +91,22 @@ class Protocol:
                 ("few-shot-files", self.few_shot_files, kind == "few-shot"),
                 ("seeds", self.seeds, kind != "zero-shot" and not self.few_shot_files),
                 ("base-classes", self.base_classes, kind == "base-to-novel"),
-                ("resume", self.resume, kind != "zero-shot"),
+                ("resume", self.resume, kind != "zero-shot" and not self.adapt),
+                ("adapt", self.adapt, kind == "few-shot"), ("cache", self.cache, self.adapt),
+                ("views", self.views, not self.adapt),
                 ("list", self.kinetics_list, self.name == "zero-shot-kinetics600")):
             if value and not fits:
-                files = " with --few-shot-files" if self.few_shot_files else ""
+                files = " with --few-shot-files" if self.few_shot_files else " with --adapt" if self.adapt else ""
                 raise ValueError(f"--{option} has no meaning for {self.name}{files}")
         for option, numbers in (("shots", self.shots), ("seeds", self.seeds)):
             if len(set(numbers)) < len(numbers):
                 raise ValueError(f"--{option} names a number twice: {list(numbers)}")
         if kind == "base-to-novel" and len(self.shots or [16]) != 1:
             raise ValueError("base-to-novel takes one number of shots")
-        if self.tower and (self.checkpoint or kind != "zero-shot"):
-            raise ValueError(f"--tower is a model without a checkpoint, for zero-shot protocols; {self.name} "
-                             + ("has one" if self.checkpoint else "trains: give --config and --checkpoint"))
+        if self.tower and (self.checkpoint or kind != "zero-shot" and not self.adapt):
+            raise ValueError("--tower is a model without a checkpoint, for zero-shot protocols and --adapt; "
+                             + ("there is one" if self.checkpoint else
+                                f"{self.name} trains all of a model: give --config and --checkpoint"))
         if self.checkpoint and ":" not in self.checkpoint and not Path(self.checkpoint).is_file():
             raise FileNotFoundError(f"no checkpoint at {self.checkpoint}")  # a colon: MMEngine's to find
         clash = sorted(key for key in self.changes if key.startswith(OWNED))
@@ -152,12 +160,15 @@ class Protocol:
         name = next(iter(runs[0].tests))  # what is wrong with the config is said before the first training
         self._config(self.folder / runs[0].name, name, dict(test=self.folder / runs[0].name / name / "list.txt"),
                      self.folder / runs[0].name / name / "classes.txt")
-        for run in runs:
+        for run in runs if not self.adapt else ():
             folder = self.folder / run.name
             weights = self._train(run, folder) if run.train else self.checkpoint
             for column, subset in run.tests.items():
                 measured = self._test(f"{run.name}/{column}", folder / column, subset, weights)
                 results.append(dict(run=run.name, column=column, **measured))
+        if self.adapt:
+            from ..adapt.few_shot import adapted_runs
+            results = adapted_runs(self, runs)
         lines, numbers = summed_up(self.name, tested, results, self.deviation)
         report = dict(protocol=self.name, config=str(self.config), checkpoint=self.checkpoint,
                       tower=self.tower, deviation=self.deviation, seeds=list(self.seeds) or None, row=lines[-1],

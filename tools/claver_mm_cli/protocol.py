@@ -3,6 +3,7 @@
     claver protocol zero-shot-ucf101 --tower open_clip:PE-Core-L-14-336/meta --data-root data/ucf101
     claver protocol zero-shot-ucf101 --config zero_shot/claver_b16_32f_k400 --checkpoint epoch_20.pth \\
         --data-root data/ucf101
+    claver protocol few-shot-hmdb51 --adapt --tower open_clip:PE-Core-B-16/meta --data-root data/hmdb51
 
 Lists, logs and trained weights go to a folder for each part of the protocol, all numbers to result.json beside them.
 The data folder holds the official split files in annotations/ and the videos in videos/ (or where --videos says); for
@@ -42,6 +43,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--work-dir", help="work_dirs/<protocol>/<config> by default")
     add("--lists-only", action="store_true", help="write the lists and stop")
     add("--resume", action="store_true", help="go on with trainings that were stopped")
+    add("--adapt", action="store_true", help="few-shot on tokens that the frozen tower gives once, as claver adapt; "
+        "of --tower as well")
+    add("--cache", type=Path, metavar="FOLDER", help="where those lie, else $CLAVER_CACHE or ~/.cache/claver_mm")
     add_changes(parser, "model.cls_head.kinds=[synonym]; a bank given here takes the place of the project's")
     add_launcher(parser)
     add("--json", action="store_true", help="print result.json in place of the table; what runs say goes to stderr")
@@ -60,7 +64,8 @@ def run(args: argparse.Namespace) -> None:
         args.protocol, args.config or "zero_shot/tower", args.data_root, args.checkpoint, tower=args.tower,
         videos=args.videos, kinetics_list=args.list,
         shots=args.shots, seeds=args.seeds, few_shot_files=args.few_shot_files, base_classes=args.base_classes,
-        views=args.views, deviation=args.deviation, work_dir=args.work_dir, resume=args.resume, changes=changed,
+        views=args.views, deviation=args.deviation, work_dir=args.work_dir, resume=args.resume, adapt=args.adapt,
+        cache=args.cache, changes=changed,
         launcher=args.launcher, local_rank=args.local_rank, show_log=args.verbose)
     if args.lists_only:
         runs = protocol.runs()
