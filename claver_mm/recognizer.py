@@ -3,6 +3,7 @@
     from claver_mm import Recognizer
     recognizer = Recognizer.from_pretrained("open_clip:PE-Core-L-14-336/meta")
     print(recognizer.recognize("video.mp4", ["juggling", "diving", "reading a book"])[0])
+    recognizer.save_pretrained("my_recogniser")
 """
 from __future__ import annotations
 

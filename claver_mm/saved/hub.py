@@ -84,17 +84,26 @@ def _errors_explained(reference: str, done: str) -> Iterator[None]:
         raise RuntimeError(f"there is no {reference} at {constants.ENDPOINT}, or this token may not see it: give "
                            "token=, or log in with the command hf auth login") from error
     except LocalEntryNotFoundError as error:
+        if _is_refusal(error.__cause__):  # as older clients say it
+            raise RuntimeError(_refusal(reference)) from error
         why = "the hub was not asked" if constants.HF_HUB_OFFLINE else "the hub did not answer, or was not to be asked"
         raise RuntimeError(f"{reference} is not in the cache, not all of it, and could not be {done}: {why}"
                            ) from error
     except HfHubHTTPError as error:
-        status = getattr(error.response, "status_code", None)
-        if status in (401, 403):
-            raise RuntimeError(f"{constants.ENDPOINT} refuses the token for {reference} ({status}): give another as "
-                               "token=, or log in with the command hf auth login") from error
+        if _is_refusal(error):
+            raise RuntimeError(_refusal(reference)) from error
         raise RuntimeError(f"{reference} could not be {done}: {_first_line(error)}") from error
     except Exception as error:  # its client has those of several libraries for one broken connection
         raise RuntimeError(f"{reference} could not be {done}: {_first_line(error)}") from error
+
+
+def _is_refusal(error: BaseException | None) -> bool:
+    return isinstance(error, HfHubHTTPError) and getattr(error.response, "status_code", None) in (401, 403)
+
+
+def _refusal(reference: str) -> str:
+    return (f"{constants.ENDPOINT} refuses the token for {reference}: give another as token=, or log in with the "
+            "command hf auth login")
 
 
 def _first_line(error: Exception) -> str:
