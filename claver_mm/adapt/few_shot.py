@@ -45,7 +45,8 @@ def adapted_runs(protocol: Protocol, runs: Sequence[Run]) -> list[dict[str, Any]
         right = sum(row["right"] for row in adapted.report["classes"])
         results.append(dict(
             run=run.name, column=column, metrics={METRIC: right / len(test.videos)},
-            weights=str(protocol.tower or protocol.checkpoint), views="1x1", source=test.source, list=str(listed), unreadable=wrong,
+            weights=str(protocol.tower or protocol.checkpoint), views="1x1",
+            source=test.source, list=str(listed), unreadable=wrong,
             list_sha256=hashlib.sha256(listed.read_bytes()).hexdigest(), listed=len(test.videos),
             videos=len(test.videos), classes=len(test.classes), prompts=prompts,
             zero_shot_elsewhere=adapted.report["elsewhere"], schedule=adapted.report["schedule"]))

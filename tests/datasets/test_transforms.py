@@ -116,3 +116,49 @@ def test_frames_are_prepared_as_open_clip_prepares_them():
 def test_a_step_that_follows_a_tower_says_so_where_there_is_none():
     with pytest.raises(ValueError, match="PrepareFrames has no size: it follows the image tower"):
         TRANSFORMS.build(dict(type="PrepareFrames"))
+
+
+@pytest.fixture(scope="module")
+def counting(tmp_path_factory):
+    """Twenty frames at ten a second, each brighter by 12 than the one before."""
+    path = tmp_path_factory.mktemp("counting") / "clip.mp4"
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"mp4v"), 10, (64, 48))
+    for number in range(20):
+        writer.write(np.full((48, 64, 3), 12 * number, np.uint8))
+    writer.release()
+    return path
+
+
+@pytest.mark.parametrize("start, end, first, stop", [
+    (None, None, 0, 20), (0.5, None, 5, 20), (None, 0.5, 0, 5), (0.5, 1.0, 5, 10), (0.55, 0.95, 5, 10),
+    (1.0, 99.0, 10, 20), (1.0, 1.0, 10, 11)])
+def test_a_stretch_of_a_video_is_a_video(counting, start, end, first, stop):
+    steps = [dict(type="OpenVideo"), dict(type="UniformSample", clip_len=stop - first, test_mode=True),
+             dict(type="DecodeFrames")]
+    found = Compose(steps)(dict(filename=str(counting), start_index=0, modality="RGB", start=start, end=end))
+    assert found["total_frames"] == stop - first
+    assert set(found["frame_inds"]) <= set(range(first, stop))
+    whole = Compose([steps[0], dict(type="UniformSample", clip_len=20, test_mode=True), steps[2]])(
+        dict(filename=str(counting), start_index=0, modality="RGB"))
+    for number, img in zip(found["frame_inds"], found["imgs"]):
+        assert abs(img.mean() - 12 * number) < 6, number
+    assert len(whole["imgs"]) == 20
+
+
+def test_a_stretch_behind_the_end_is_named(counting):
+    with pytest.raises(UnreadableVideo, match="has 2.00 s; the stretch from 2.5 s on is not in it"):
+        Compose(DECODE)(dict(filename=str(counting), start_index=0, modality="RGB", start=2.5, end=3.0))
+
+
+def test_a_zoom_shows_a_part_at_the_size_of_the_whole():
+    rows, columns = np.mgrid[:40, :60]
+    img = np.stack([rows * 6, columns * 4, np.zeros_like(rows)], axis=2).astype(np.uint8)
+    np.random.seed(0)
+    zoom = TRANSFORMS.build(dict(type="RandomZoom", area=(0.25, 0.25)))
+    one, two = zoom(dict(imgs=[img, img]))["imgs"]
+    assert one.shape == img.shape and np.array_equal(one, two)  # all frames of a clip alike
+    spans = [np.ptp(one[..., channel].astype(int)) / np.ptp(img[..., channel].astype(int)) for channel in (0, 1)]
+    assert spans == pytest.approx([0.5, 0.5], abs=0.05)
+    assert np.array_equal(TRANSFORMS.build(dict(type="RandomZoom", area=(1.0, 1.0)))(dict(imgs=[img]))["imgs"][0], img)
+    with pytest.raises(ValueError, match="two shares in"):
+        TRANSFORMS.build(dict(type="RandomZoom", area=(0.0, 1.0)))

@@ -247,3 +247,24 @@ def test_missing_members_of_a_shard_are_counted_and_named(motion_videos, tmp_pat
     with pytest.raises(FileNotFoundError, match="2 of 3 videos .*0.tar/b.mp4, .*1.tar/a.mp4"):
         dataset(tmp_path, "0.tar/a.mp4 0\n0.tar/b.mp4 0\n1.tar/a.mp4 0\n", data_prefix=dict(video=str(tmp_path)),
                 check_files=True)
+
+
+def test_a_folder_of_folders_is_a_data_set(tmp_path):
+    for name in ("train/run/a.mp4", "train/jump/b.mp4", "val/jump/c.mp4"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    found = [[(entry["filename"], entry["label"]) for entry in map(data.get_data_info, range(len(data)))]
+             for data in (dataset(tmp_path, "", ann_file=str(tmp_path), test_mode=mode) for mode in (False, True))]
+    assert found == [[(str(tmp_path / "train/jump/b.mp4"), 0), (str(tmp_path / "train/run/a.mp4"), 1)],
+                     [(str(tmp_path / "val/jump/c.mp4"), 0)]]
+    with pytest.raises(ValueError, match="'jump', the label of .*b.mp4, is none of the 2 classes"):
+        dataset(tmp_path, "", ann_file=str(tmp_path), classes=["walk", "run"])
+
+
+def test_a_csv_file_gives_stretches_and_splits(tmp_path):
+    (tmp_path / "list.csv").write_text("video,label,start,end,split\nv.mp4,run,1,2,train\nv.mp4,jump,2,,val\n")
+    data = dataset(tmp_path, "", ann_file=str(tmp_path / "list.csv"))
+    assert [data.get_data_info(i) for i in range(len(data))][0].items() >= dict(
+        filename=str(tmp_path / "v.mp4"), label=1, start=1.0, end=2.0).items() and len(data) == 1
+    with pytest.raises(ValueError, match="stand in a list of numbers"):
+        dataset(tmp_path, "", ann_file=str(tmp_path / "list.csv"), multi_class=True, num_classes=2)

@@ -42,3 +42,19 @@ def test_another_input_size():
 def test_frames_without_a_time_axis_are_refused():
     with pytest.raises(ValueError, match=r"expected clips \(B, 3, T, h, w\), got shape \(2, 3, 32, 32\)"):
         backbone()(torch.randn(2, 3, 32, 32))
+
+
+def test_a_grid_of_fewer_tokens_has_their_means_and_the_prefix_as_it_is():
+    whole, fewer = backbone().eval(), backbone(token_grid=2).eval()
+    fewer.load_state_dict(whole.state_dict())
+    clip = torch.randn(1, 3, 2, 32, 32)
+    with torch.no_grad():
+        tokens, pooled = whole(clip), fewer(clip)
+    by_hand = tokens[:, :, 1:].unflatten(2, (2, 2, 2, 2)).mean(dim=(3, 5)).flatten(2, 3)
+    torch.testing.assert_close(pooled, torch.cat([tokens[:, :, :1], by_hand], dim=2))
+
+
+@pytest.mark.parametrize("side", [1, 4, 9])
+def test_a_grid_that_is_not_coarser_is_refused(side):
+    with pytest.raises(ValueError, match=f"token_grid={side} must lie between 2 and 3; the grid has 4 a side"):
+        backbone(token_grid=side)(torch.randn(1, 3, 1, 32, 32))

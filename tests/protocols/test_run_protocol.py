@@ -2,6 +2,7 @@
 import json
 import os
 import shutil
+import struct
 from pathlib import Path
 
 import pytest
@@ -82,7 +83,34 @@ def test_a_tower_as_it_is_runs_a_protocol_without_a_checkpoint(motion_videos, tm
     assert report["tower"] == name and report["checkpoint"] is None and name in capsys.readouterr().out
     assert len(report["runs"]) == 3 and {run["views"] for run in report["runs"]} == {"1x1"}
     assert main([str(option) for option in ("protocol", "few-shot-hmdb51", "--tower", name, *options)]) == MISTAKE
-    assert "--tower is a model without a checkpoint, for zero-shot protocols" in capsys.readouterr().err
+    assert "--tower is a model without a checkpoint, for zero-shot protocols and --adapt" in capsys.readouterr().err
+
+
+def test_few_shot_on_kept_tokens_encodes_no_video_twice_and_chooses_nothing_on_the_test_set(
+        motion_videos, tmp_path, monkeypatch):
+    from claver_mm.adapt.encode import Encoded
+
+    write_tower(tmp_path / "tower")
+    film = sorted((motion_videos / "val").iterdir())[0].read_bytes()
+    paths = write_hmdb51(tmp_path / "data/annotations")
+    for number, path in enumerate(paths):
+        (tmp_path / "data/videos" / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "data/videos" / path).write_bytes(film + struct.pack(">I4sI", 12, b"free", number))
+    encoded, through = [], Encoded._through_tower
+    monkeypatch.setattr(Encoded, "_through_tower", lambda self, frames: encoded.append(len(frames)) or through(
+        self, frames))
+    status = main([str(option) for option in (
+        "protocol", "few-shot-hmdb51", "--adapt", "--tower", f"local-dir:{tmp_path / 'tower'}", "--shots", 1, 2,
+        "--data-root", tmp_path / "data", "--work-dir", tmp_path / "out", "--cache", tmp_path / "cache",
+        "--cfg-options", "model.num_frames=2")])
+    report = json.loads((tmp_path / "out/result.json").read_text())
+    assert status == 0 and list(report["numbers"]) == ["K=1", "K=2"]
+    needed = {path.stem for listed in (tmp_path / "out").rglob("list.txt") for path in map(
+        Path, (line.rpartition(" ")[0] for line in listed.read_text().splitlines()))}
+    assert sum(encoded) == len(needed)
+    # all videos show the same, so that one class of 51 is right
+    assert [run["metrics"]["acc/top1"] for run in report["runs"]] == pytest.approx([1 / 51] * 2)
+    assert {run["listed"] for run in report["runs"]} == {51}
 
 
 def cells(report):
