@@ -132,13 +132,13 @@ def adapt(recognizer: Recognizer, videos: str | Path | Sequence[Clip] | Videos, 
     workers = max(1, (os.cpu_count() or 2) - 1) if workers is None else workers
     begun, found, encoded, training, held_out, schedule = prepare(
         recognizer, videos, settings, classes=classes, cache=root, max_bytes=max_bytes, progress=progress, say=say)
-    elsewhere = _elsewhere(begun, others, encoded, root, max_bytes)
+    elsewhere = _elsewhere(begun, others, encoded, root, max_bytes) if settings.choose or others else None
     encoded.encode(batch_size=batch_size, workers=workers, progress=progress)
     for why in encoded.failed.values():
         say(f"left out: {why}")
     training, held_out = ([place for place in places if place not in encoded.failed] for places in (training, held_out))
     _check_classes(found, training, encoded.failed)
-    before = elsewhere.ranked_first(recognizer, held_out)
+    before = elsewhere.ranked_first(recognizer, held_out) if elsewhere else None
     if settings.lora:
         with drawing_from(settings.seed):
             updated = add_lora(begun.claver.visual, settings.lora)
@@ -154,7 +154,7 @@ def adapt(recognizer: Recognizer, videos: str | Path | Sequence[Clip] | Videos, 
     merge_lora(begun.claver.visual)
     probabilities = predict(begun.claver, begun.head.texts, encoded, held_out).exp()
     report.update(_measured(found, training, held_out, probabilities),
-                  elsewhere=elsewhere.compared(before, elsewhere.ranked_first(begun, held_out)))
+                  elsewhere=elsewhere and elsewhere.compared(before, elsewhere.ranked_first(begun, held_out)))
     begun.threshold = None if report["threshold"] is None else report["threshold"]["value"]
     report.update(settings=json.loads(json.dumps(asdict(settings))), schedule=asdict(schedule),
                   left_out=[*found.left_out, *encoded.failed.values()], kept=encoded.store.folder.name,

@@ -49,7 +49,7 @@ def adapted_runs(protocol: Protocol, runs: Sequence[Run]) -> list[dict[str, Any]
             source=test.source, list=str(listed), unreadable=wrong,
             list_sha256=hashlib.sha256(listed.read_bytes()).hexdigest(), listed=len(test.videos),
             videos=len(test.videos), classes=len(test.classes), prompts=prompts,
-            zero_shot_elsewhere=adapted.report["elsewhere"], schedule=adapted.report["schedule"]))
+            schedule=adapted.report["schedule"]))
     return results
 
 

@@ -221,8 +221,8 @@ def _threshold(report: Mapping[str, Any]) -> str:
             f"{_noun(report)}{away}.</p>")
 
 
-def _elsewhere(found: Mapping[str, Any]) -> str:
-    if found["same"] is None:
+def _elsewhere(found: Mapping[str, Any] | None) -> str:
+    if found is None or found["same"] is None:
         return ""
     if "before" in found:
         return (f"<p>{_count(found['clips'], 'video')} of {found['classes']} other classes, told by their names: "

@@ -18,6 +18,11 @@ from ..settings.keys import plain
 from ..towers.head import class_tokens_suffice
 
 OFFSETS = "clip.text_offsets"
+WIDEST = 256
+"""Width of a temporal part, unless told: a branch beside the tokens, of some million weights behind any tower."""
+EMBEDDING_STD = 0.5
+"""Of the temporal embedding of such a branch. A time that can be told from the start, as in ``claver_motion.py``: the
+branch is zero at first by its projection, so that nothing need be small within."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +33,7 @@ class Temporal:
     """``kmt``, ``kmct`` and so on; None for that of what is kept of a clip, ``kmt`` mostly."""
     depth: int = 2
     embed_dims: int | None = None
-    """Width, where it is to be smaller than the tower's."""
+    """Width; that of the tower, but 256 at most, when None."""
 
 
 def started(recognizer: Recognizer, classes: Sequence[str], temporal: Temporal | None, *,
@@ -67,10 +72,11 @@ def started(recognizer: Recognizer, classes: Sequence[str], temporal: Temporal |
     state = {name: value for name, value in recognizer.model.state_dict().items() if not name.endswith(OFFSETS)}
     if temporal is not None and not model.get("neck"):
         arch, tower = head["arch"], recognizer.claver.clip.tower
+        width = min(WIDEST, tower.width) if temporal.embed_dims is None else temporal.embed_dims
         model["neck"] = dict(
             type="TemporalNeck", arch=arch, pattern=temporal.pattern or "kmt", depth=temporal.depth,
-            embed_dims=temporal.embed_dims, num_frames=read_view(_pipeline(recognizer.config, "val")).frames,
-            zero_init_residual=temporal.embed_dims is None,
+            embed_dims=None if width == tower.width else width, embedding_std=EMBEDDING_STD,
+            num_frames=read_view(_pipeline(recognizer.config, "val")).frames, zero_init_residual=width == tower.width,
             class_tokens_only=class_tokens_suffice(tower, recognizer.head.pool))
         with DefaultScope.overwrite_default_scope("mmaction"), drawing_from(seed):
             neck = MODELS.build(dict(model["neck"]))

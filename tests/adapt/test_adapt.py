@@ -31,9 +31,10 @@ def learnt_weights(adapted):
             if name.startswith("neck.") or "text_offsets" in name}
 
 
-def test_it_begins_with_the_answers_that_the_tower_gives(tower, own_videos, tmp_path):
+@pytest.mark.parametrize("width", [None, 32])
+def test_it_begins_with_the_answers_that_the_tower_gives(width, tower, own_videos, tmp_path):
     videos = look(read_clips(own_videos))
-    begun = started(tower, videos.classes, Temporal())
+    begun = started(tower, videos.classes, Temporal(embed_dims=width))
     video = videos.clips[0].path
     ours = {label: score for label, score in begun.recognize(video)}
     templates = ["{}", "a shape {}", "a video of something {}"]
@@ -41,7 +42,7 @@ def test_it_begins_with_the_answers_that_the_tower_gives(tower, own_videos, tmp_
     assert ours == pytest.approx(theirs, abs=1e-6)
     assert tower.claver.temporal is None and len(tower.head.texts) == 8  # stays as it is
     learning = {name.split(".")[0] for name, p in begun.claver.named_parameters() if p.requires_grad}
-    assert learning == {"temporal", "clip"}
+    assert learning == {"temporal", "clip"} | ({"project"} if width else set())
     encoded = Encoded(begun, videos, Sight(), tmp_path)
     encoded.encode(workers=0)
     exact = begun.claver.image_tokens(begun.view(video).clip)

@@ -3,6 +3,7 @@ import json
 import os
 import shutil
 import struct
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -88,8 +89,10 @@ def test_a_tower_as_it_is_runs_a_protocol_without_a_checkpoint(motion_videos, tm
 
 def test_few_shot_on_kept_tokens_encodes_no_video_twice_and_chooses_nothing_on_the_test_set(
         motion_videos, tmp_path, monkeypatch):
+    from claver_mm.adapt import few_shot
     from claver_mm.adapt.encode import Encoded
 
+    monkeypatch.setattr(few_shot, "SETTINGS", replace(few_shot.SETTINGS, epochs=1))
     write_tower(tmp_path / "tower")
     film = sorted((motion_videos / "val").iterdir())[0].read_bytes()
     paths = write_hmdb51(tmp_path / "data/annotations")

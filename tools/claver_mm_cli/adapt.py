@@ -30,7 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     what = parser.add_argument_group("what trains")
     what.add_argument("--pattern", help="of the temporal part: kmt, kmct, ...; none for no temporal part")
     what.add_argument("--depth", type=positive, default=2, help="its blocks (2)")
-    what.add_argument("--width", type=positive, help="its width, where it is to be smaller than the tower's")
+    what.add_argument("--width", type=positive, help="its width; the tower's, but 256 at most")
     what.add_argument("--texts", choices=["learn", "keep"], default="learn",
                       help="whether the texts of the classes learn, or stay as they are")
     what.add_argument("--lora", type=positive, metavar="RANK", default=0,
