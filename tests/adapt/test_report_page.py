@@ -259,7 +259,7 @@ def test_a_video_that_cannot_be_read_is_said_and_the_others_are_shown(tmp_path):
 def test_a_report_is_written_as_page_and_as_json(tmp_path):
     made = report(losses=[1.0, float("nan")], left_out=["odd \udcff name.mp4"], clips=[])
     made["classes"][0]["name"] = "رقص"
-    write_report(tmp_path / "new", SimpleNamespace(report=made, recognizer="a <tower>: kmt over 8 frames"))
+    write_report(tmp_path / "new", SimpleNamespace(report=made, root="", recognizer="a <tower>: kmt over 8 frames"))
     raw = (tmp_path / "new" / "report.json").read_text(encoding="utf-8")
     read = json.loads(raw, parse_constant=lambda word: pytest.fail(f"{word} is no JSON"))
     assert read["losses"] == [1.0, None] and read["left_out"] == made["left_out"] and "رقص" in raw

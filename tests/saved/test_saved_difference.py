@@ -36,9 +36,9 @@ def tower(tmp_path, monkeypatch):
     monkeypatch.setattr("claver_mm.saved.mixin.download", lambda *_, **__: None)  # it is a tower
     monkeypatch.setattr("open_clip.factory._get_hf_config", lambda place, **_: architectures.json.loads(
         (tmp_path / "hub/open_clip_config.json").read_text()))
-    architectures._read_config.cache_clear()
+    architectures._of_hub.cache_clear()
     yield tmp_path / "hub"
-    architectures._read_config.cache_clear()
+    architectures._of_hub.cache_clear()
 
 
 @pytest.fixture()
