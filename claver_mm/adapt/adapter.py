@@ -193,7 +193,7 @@ def prepare(recognizer: Recognizer, videos: str | Path | Sequence[Clip] | Videos
     schedule = _schedule(begun, settings)
     missing = encoded.missing()
     say(f"{begun}\n{len(training)} clips to learn from, {len(held_out)} held out; {_plan(settings, begun)}, for at "
-        f"most {schedule.epochs_for(len(training))} epochs\n{readable(encoded.bytes_of_all())} are kept of them in "
+        f"most {schedule.epochs} epochs\n{readable(encoded.bytes_of_all())} are kept of them in "
         f"{encoded.store.folder}; " + (f"{missing} of {len(found) * sight.views} views are yet to be encoded"
                                        + (f", {_time(encoded.seconds_of_one() * missing)} or so" if missing > 1 else "")
                                        if missing else "all of it is there"))
@@ -203,7 +203,7 @@ def prepare(recognizer: Recognizer, videos: str | Path | Sequence[Clip] | Videos
 def _schedule(recognizer: Recognizer, settings: Settings) -> Schedule:
     temporal, schedule = recognizer.claver.temporal, replace(settings.schedule, seed=settings.seed)
     lr = schedule.lr if temporal is None else RATE_TIMES_WIDTH / temporal.temporal_embedding.shape[2]
-    given = dict(epochs=settings.epochs, min_steps=None if settings.epochs is None else 0, lr=settings.lr or lr)
+    given = dict(epochs=settings.epochs, lr=settings.lr or lr)
     return replace(schedule, **{key: value for key, value in given.items() if value is not None})
 
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -44,13 +44,13 @@ class Schedule:
     weight_decay: float = 0.05
     patience: int = 10
     """Epochs without a better loss on what is held out after which training ends."""
-    min_steps: int = 300
-    """Few videos are gone through more often, so that there are as many steps."""
+    min_steps: int = 50
+    """Of an epoch: few clips are gone through several times in each, so that there are as many."""
     seed: int = 0
 
-    def epochs_for(self, clips: int) -> int:
-        """Epochs that so many clips are gone through."""
-        return max(self.epochs, math.ceil(self.min_steps * self.batch_size / max(clips, 1)))
+    def passes(self, clips: int) -> int:
+        """How often an epoch goes through so many clips."""
+        return math.ceil(self.min_steps / math.ceil(clips / self.batch_size))
 
 
 @dataclass
@@ -95,8 +95,8 @@ def train(claver: CLAVER, texts: Texts, source: Source, labels: Sequence[int], t
     began = time.monotonic()
     parameters, targets = learnt(claver), torch.tensor(labels, device=claver.device)
     optimizer = torch.optim.AdamW(_groups(parameters, schedule), betas=(0.9, 0.98))
-    epochs = schedule.epochs_for(len(training))
-    steps = epochs * math.ceil(len(training) / schedule.batch_size)
+    epochs, passes = schedule.epochs, schedule.passes(len(training))
+    steps = epochs * passes * math.ceil(len(training) / schedule.batch_size)
     scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _rate(step, steps))
     state: dict[str, Any] = dict(epoch=0, logits=[], losses=[], best=0, best_loss=math.inf, weights=_copied(parameters))
     if state_file is not None and state_file.is_file():
@@ -114,13 +114,11 @@ def train(claver: CLAVER, texts: Texts, source: Source, labels: Sequence[int], t
     while state["epoch"] < epochs and state["epoch"] - state["best"] < schedule.patience:
         epoch = state["epoch"] + 1
         generator = torch.Generator().manual_seed(mixed_seed(schedule.seed, epoch))
-        order = torch.tensor(list(training))[torch.randperm(len(training), generator=generator)].tolist()
-        view = int(torch.randint(views, (), generator=generator))
-        total = 0.0
+        total, batches = 0.0, [batch for _ in range(passes)
+                               for batch in _batches(training, views, schedule.batch_size, generator)]
         claver.train()
         with drawing_from(mixed_seed(schedule.seed, epoch)):
-            for first in range(0, len(order), schedule.batch_size):
-                places = order[first:first + schedule.batch_size]
+            for places, view in batches:
                 loss = _step(claver, texts, text, source.tokens(places, view), targets[places])
                 optimizer.zero_grad()
                 loss.backward()
@@ -128,7 +126,7 @@ def train(claver: CLAVER, texts: Texts, source: Source, labels: Sequence[int], t
                 optimizer.step()
                 scheduler.step()
                 total += loss.item() * len(places)
-        state["losses"].append(total / len(order))
+        state["losses"].append(total / (passes * len(training)))
         state["logits"].append(predict(claver, texts, source, held_out))
         held_loss = _loss(state["logits"][-1], targets[list(held_out)])
         state["epoch"] = epoch
@@ -162,6 +160,14 @@ def predict(claver: CLAVER, texts: Texts, source: Source, places: Sequence[int],
             found.append(class_scores(claver.logits(video, features), claver.score).log_softmax(dim=-1).cpu())
     claver.train(was)
     return torch.cat(found)
+
+
+def _batches(places: Sequence[int], views: int, batch_size: int,
+             generator: torch.Generator) -> Iterator[tuple[list[int], int]]:
+    """All clips once, in an order of their own, and which view of a batch is seen."""
+    order = torch.tensor(list(places))[torch.randperm(len(places), generator=generator)]
+    for batch in order.split(batch_size):
+        yield batch.tolist(), int(torch.randint(views, (), generator=generator))
 
 
 def _step(claver: CLAVER, texts: Texts, text: Tensor | None, tokens: Tensor, targets: Tensor) -> Tensor:

@@ -20,7 +20,7 @@ def start(tower, own_videos, tmp_path_factory):
 
     def started(cache, out):
         words = [own_videos, "--config", folder / "tower.py", "--checkpoint", folder / "tower.pth", "--out", out,
-                 "--cache", cache, "--epochs", 12, "--depth", 1, "--workers", 0, "--batch-size", 2]
+                 "--cache", cache, "--epochs", 8, "--depth", 1, "--workers", 0, "--batch-size", 2]
         return subprocess.Popen([sys.executable, "-W", "ignore", "-m", "claver_mm_cli", "adapt", *map(str, words)],
                                 stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
                                 env=dict(os.environ, PYTHONPATH=":".join(sys.path), OMP_NUM_THREADS="1"))

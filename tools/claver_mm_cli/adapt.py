@@ -35,7 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                       help="whether the texts of the classes learn, or stay as they are")
     what.add_argument("--lora", type=positive, metavar="RANK", default=0,
                       help="train the image tower's attention too, which then sees every video in every epoch")
-    what.add_argument("--epochs", type=positive, help="30, and more of few videos; it ends when it no longer gains")
+    what.add_argument("--epochs", type=positive, default=30, help="most (30); it ends when it no longer gains")
     what.add_argument("--lr", type=within(float, 0), help="highest rate of the temporal part; by its width")
     what.add_argument("--alpha", type=share_or_all, metavar="SHARE",
                       help="how far to go from the start to what was learnt, 0 to 1; chosen on held-out videos")
