@@ -111,11 +111,11 @@ def _path(report: Mapping[str, Any]) -> str:
         return f"<p>Trained for {_count(len(report['losses']), 'epoch')}; the last one was kept.</p>"
     by_epoch, alphas, best = report["held_out_by_epoch"], report["alphas"], report["best_epoch"]
     alpha = report["alpha"]
-    by_loss = f"by the loss on held-out {_noun(report)}"
-    kept = (f"Of {_count(len(by_epoch) - 1, 'epoch')}, {best} was best {by_loss}, and was kept." if best else
-            f"No epoch was better than the start {by_loss}.")
+    by_share = f"by the share of held-out {_noun(report)} that are told right"
+    kept = (f"Of {_count(len(by_epoch) - 1, 'epoch')}, {best} was best {by_share}, and was kept." if best else
+            f"No epoch was better than the start {by_share}.")
     far = f"The recogniser stands at {alpha:g} of the way from the start (0) to what was learnt (1)"
-    far += (", where that loss was lowest." if len(alphas) > 1 else ", as was asked for.")
+    far += (", where most of them were." if len(alphas) > 1 else ", as was asked for.")
     if not best or not alpha:
         far += " <strong>So nothing of what was learnt is in it: it is as it was before training.</strong>"
     charts = [curve(list(enumerate(by_epoch)), best, f"epoch {best}: {percent(by_epoch[best])}", "epoch",

@@ -19,6 +19,7 @@ from ..files import written_whole
 from ..language.texts import Texts
 from ..model import CLAVER, class_scores
 from ..randomness import drawing_from, mixed_seed
+from .choice import merit
 
 
 class Source(Protocol):
@@ -43,7 +44,7 @@ class Schedule:
     """The same of the low-rank updates of a tower."""
     weight_decay: float = 0.05
     patience: int = 10
-    """Epochs without a better loss on what is held out after which training ends."""
+    """Epochs without a gain on what is held out after which training ends."""
     min_steps: int = 50
     """Of an epoch: few clips are gone through several times in each, so that there are as many."""
     seed: int = 0
@@ -62,7 +63,7 @@ class Trained:
     states: list[dict[str, Tensor]]
     """Weights that were learnt, of the best epoch; the start first."""
     best: int
-    """Epoch with the lowest loss on what is held out, 0 for the start; the last one where nothing is held out."""
+    """Epoch with the highest ``merit`` on what is held out, 0 for the start; the last one where nothing is."""
     losses: list[float]
     """Mean training loss of each epoch."""
     seconds: float
@@ -98,7 +99,7 @@ def train(claver: CLAVER, texts: Texts, source: Source, labels: Sequence[int], t
     epochs, passes = schedule.epochs, schedule.passes(len(training))
     steps = epochs * passes * math.ceil(len(training) / schedule.batch_size)
     scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _rate(step, steps))
-    state: dict[str, Any] = dict(epoch=0, logits=[], losses=[], best=0, best_loss=math.inf, weights=_copied(parameters))
+    state: dict[str, Any] = dict(epoch=0, logits=[], losses=[], best=0, merit=None, weights=_copied(parameters))
     if state_file is not None and state_file.is_file():
         state = torch.load(state_file, map_location=claver.device, weights_only=True)
         for name, value in state["now"].items():
@@ -108,7 +109,7 @@ def train(claver: CLAVER, texts: Texts, source: Source, labels: Sequence[int], t
         say(f"goes on after epoch {state['epoch']}")
     if not state["logits"]:
         state["logits"].append(predict(claver, texts, source, held_out))
-        state["best_loss"] = _loss(state["logits"][0], targets[list(held_out)])
+        state["merit"] = _merit(state["logits"][0], targets[list(held_out)])
     start = _copied(parameters) if state["epoch"] == 0 else state["start"]
     text = claver.kept_text_features(texts).detach() if not _learns_texts(claver) else None
     while state["epoch"] < epochs and state["epoch"] - state["best"] < schedule.patience:
@@ -128,16 +129,15 @@ def train(claver: CLAVER, texts: Texts, source: Source, labels: Sequence[int], t
                 total += loss.item() * len(places)
         state["losses"].append(total / (passes * len(training)))
         state["logits"].append(predict(claver, texts, source, held_out))
-        held_loss = _loss(state["logits"][-1], targets[list(held_out)])
+        found = _merit(state["logits"][-1], targets[list(held_out)])
         state["epoch"] = epoch
-        if held_loss < state["best_loss"] or not len(held_out):
-            state.update(best=epoch, best_loss=held_loss, weights=_copied(parameters))
+        if found is None or found > state["merit"]:
+            state.update(best=epoch, merit=found, weights=_copied(parameters))
         if state_file is not None:
             with written_whole(state_file) as file:
                 torch.save(dict(state, start=start, now=_copied(parameters), optimizer=optimizer.state_dict(),
                                 scheduler=scheduler.state_dict()), file)
-        correct = "" if not len(held_out) else (
-            f"  held out {100 * _accuracy(state['logits'][-1], targets[list(held_out)]):.1f} %")
+        correct = "" if found is None else f"  held out {100 * found[0]:.1f} %"
         left = (time.monotonic() - began) / epoch * (epochs - epoch)
         say(f"epoch {epoch}/{epochs}  loss {state['losses'][-1]:.3f}{correct}  at most {left:.0f} s to go")
     claver.eval()
@@ -202,11 +202,7 @@ def _copied(parameters: dict[str, nn.Parameter]) -> dict[str, Tensor]:
     return {name: value.detach().clone() for name, value in parameters.items()}
 
 
-def _loss(logits: Tensor, targets: Tensor) -> float:
-    return cross_entropy(logits, targets.cpu()).item() if len(logits) else math.inf
-
-
-def _accuracy(logits: Tensor, targets: Tensor) -> float:
-    return (logits.argmax(dim=1) == targets.cpu()).float().mean().item()
+def _merit(logits: Tensor, targets: Tensor) -> tuple[float, float] | None:
+    return merit(logits, targets.cpu()) if len(logits) else None
 
 

@@ -46,7 +46,16 @@ def test_a_choice_among_noise_has_no_advantage_when_the_other_half_judges():
         labels, logits = torch.randint(2, (40,)), torch.randn(1000, 40, 2)
         own.append(logits[best_candidate(logits, labels)].argmax(dim=1).eq(labels).float().mean().item())
         judged.append(judged_by_the_other_half(logits, labels, seed).eq(labels).float().mean().item())
-    assert sum(own) / 30 > 0.65 and abs(sum(judged) / 30 - 0.5) < 0.06
+    assert sum(own) / 30 > 0.7 and abs(sum(judged) / 30 - 0.5) < 0.06
+
+
+def test_more_right_goes_before_more_sure():
+    labels = torch.tensor([0, 1, 1])
+    vague = torch.tensor([[0.1, 0.0], [0.0, 0.1], [0.1, 0.0]])
+    rash = torch.tensor([[9.0, 0.0], [0.0, 9.0], [0.0, 9.0]])
+    wrong = torch.tensor([[9.0, 0.0], [0.0, 9.0], [9.0, 0.0]])
+    assert best_candidate(torch.stack([vague, wrong, rash]), labels) == 2
+    assert best_candidate(torch.stack([wrong, vague]), labels) == 1  # as many right
 
 
 def test_the_threshold_keeps_what_it_says_and_turns_away_what_is_unlike():
