@@ -52,6 +52,8 @@ class Settings:
     """Let the texts of the classes learn; else they stay as they are."""
     lora: int = 0
     """Rank of the updates of the image tower's attention; 0 for a frozen tower."""
+    lora_text: int = 0
+    """The same of the text tower, which then encodes the texts of the classes in every step."""
     sight: Sight = Sight()
     """What of a clip is kept."""
     schedule: Schedule = Schedule()
@@ -144,6 +146,10 @@ def adapt(recognizer: Recognizer, videos: str | Path | Sequence[Clip] | Videos, 
             updated = add_lora(begun.claver.visual, settings.lora)
         say(f"LoRA of rank {settings.lora} on {updated} weights of the image tower, which sees every clip in every "
             "epoch")
+    if settings.lora_text:
+        with drawing_from(settings.seed):
+            updated = add_lora(begun.claver.clip.text, settings.lora_text)
+        say(f"LoRA of rank {settings.lora_text} on {updated} weights of the text tower")
     if not learnt(begun.claver):
         raise ValueError("nothing is to learn: no temporal part, texts as they are, no LoRA; leave one of them in")
     state = root / "runs" / f"{_run_key(encoded, settings, schedule, training, held_out, batch_size)}.pt"
@@ -151,7 +157,7 @@ def adapt(recognizer: Recognizer, videos: str | Path | Sequence[Clip] | Videos, 
     trained = train(begun.claver, begun.head.texts, encoded, found.labels, training, judges, schedule,
                     views=settings.sight.views, state_file=state, say=say)
     report = _chosen(begun, trained, encoded, found, judges, settings)
-    merge_lora(begun.claver.visual)
+    merge_lora(begun.claver)
     probabilities = predict(begun.claver, begun.head.texts, encoded, held_out).exp()
     report.update(_measured(found, training, held_out, probabilities),
                   elsewhere=elsewhere and elsewhere.compared(before, elsewhere.ranked_first(begun, held_out)))
@@ -217,7 +223,9 @@ def _plan(settings: Settings, recognizer: Recognizer) -> str:
     parts = ["no temporal part" if temporal is None else
              f"a temporal part of {sum(p.numel() for p in temporal.parameters()) / 1e6:.2g} million weights",
              "texts that learn" if settings.text_offsets else "texts as they are"]
-    return "trained: " + ", ".join(parts) + (f", LoRA of rank {settings.lora}" if settings.lora else "")
+    return "trained: " + ", ".join(parts) + "".join(
+        f", LoRA of rank {rank} on the {tower} tower" for tower, rank in
+        (("image", settings.lora), ("text", settings.lora_text)) if rank)
 
 
 def _check_classes(videos: Videos, training: Sequence[int], failed: dict[int, str]) -> None:

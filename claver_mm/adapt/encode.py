@@ -22,6 +22,7 @@ from ..messages import quoted
 from ..protocols.views import kind_of, pipeline_of
 from ..randomness import drawing_from, mixed_seed
 from ..recognizer import Recognizer
+from ..settings.keys import plain
 from ..video.shards import UnreadableVideo
 from .look import Videos
 from .store import TokenStore, readable
@@ -83,15 +84,14 @@ def frames_of(steps: Compose, videos: Videos, place: int, view: int) -> dict | E
 def view_steps(recognizer: Recognizer, views: int) -> list[list[dict]]:
     """The steps of each view of a clip, as plain data: that of the recogniser's validation, then augmented ones."""
     config = recognizer.config
-    plain = json.loads(json.dumps([dict(step) for step in pipeline_of(
-        (config.get("val_dataloader") or config.test_dataloader)["dataset"])]))
-    augmented = copy.deepcopy(plain)
+    tested = [plain(step) for step in pipeline_of((config.get("val_dataloader") or config.test_dataloader)["dataset"])]
+    augmented = copy.deepcopy(tested)
     for step in augmented:
         if "clip_len" in step:
             step.update(test_mode=False, num_clips=1)
-    behind = next(number for number, step in enumerate(plain) if "Decode" in kind_of(step)) + 1
+    behind = next(number for number, step in enumerate(tested) if "Decode" in kind_of(step)) + 1
     augmented.insert(behind, dict(type="RandomZoom", area=AREA))
-    return [plain, *[augmented] * (views - 1)]
+    return [tested, *[augmented] * (views - 1)]
 
 
 def composed(steps: list[list[dict]]) -> list[Compose]:

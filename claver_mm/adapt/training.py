@@ -111,7 +111,7 @@ def train(claver: CLAVER, texts: Texts, source: Source, labels: Sequence[int], t
         state["logits"].append(predict(claver, texts, source, held_out))
         state["merit"] = _merit(state["logits"][0], targets[list(held_out)])
     start = _copied(parameters) if state["epoch"] == 0 else state["start"]
-    text = claver.kept_text_features(texts).detach() if not _learns_texts(claver) else None
+    text = None if any(name.startswith("clip.text") for name in parameters) else claver.kept_text_features(texts)
     while state["epoch"] < epochs and state["epoch"] - state["best"] < schedule.patience:
         epoch = state["epoch"] + 1
         generator = torch.Generator().manual_seed(mixed_seed(schedule.seed, epoch))
@@ -173,7 +173,7 @@ def _batches(places: Sequence[int], views: int, batch_size: int,
 def _step(claver: CLAVER, texts: Texts, text: Tensor | None, tokens: Tensor, targets: Tensor) -> Tensor:
     """Mean over texts of the cross entropy over classes, equation 9 with all texts."""
     video = claver.read(claver.mix(tokens)).mean(dim=1)
-    logits = claver.logits(video, claver.kept_text_features(texts) if text is None else text)  # (B, M, C)
+    logits = claver.logits(video, _text_features(claver, texts) if text is None else text)  # (B, M, C)
     return cross_entropy(logits.flatten(0, 1), targets.repeat_interleave(logits.shape[1]))
 
 
@@ -187,8 +187,11 @@ def _groups(parameters: dict[str, nn.Parameter], schedule: Schedule) -> list[dic
     return [dict(params=group, lr=lr, weight_decay=decay) for (lr, decay), group in groups.items()]
 
 
-def _learns_texts(claver: CLAVER) -> bool:
-    return claver.clip.text_offsets is not None and claver.clip.text_offsets.requires_grad
+def _text_features(claver: CLAVER, texts: Texts) -> Tensor:
+    """``(C, M, E)`` with gradients for what learns: the offsets of classes, and the text tower where it does."""
+    if not any(parameter.requires_grad for parameter in claver.clip.text.parameters()):
+        return claver.kept_text_features(texts)
+    return claver.clip.moved(claver.text_features(texts.tokens), texts)
 
 
 def _rate(step: int, steps: int) -> float:

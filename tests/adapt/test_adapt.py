@@ -143,6 +143,16 @@ def test_lora_trains_the_tower_and_is_merged(tower, own_videos, cache):
     assert [scores[name] for name in found.videos.classes] == pytest.approx(found.probabilities[0].tolist(), abs=1e-4)
 
 
+def test_lora_trains_the_text_tower_on_kept_tokens(tower, own_videos, cache, monkeypatch):
+    monkeypatch.setattr(CLAVER, "image_tokens", lambda *_: pytest.fail("encoded once more"))
+    found = adapt(tower, own_videos, replace(SHORT, lora_text=2, text_offsets=False, alpha=1.0), cache=cache, workers=0)
+    weights, before = found.recognizer.model.state_dict(), tower.model.state_dict()
+    changed = {name for name, value in before.items() if not torch.equal(weights[name], value)}
+    assert found.report["best_epoch"] == 0 or changed - {"cls_head.clip.logit_scale"} == {
+        name for name in before if name.startswith("cls_head.clip.text.") and ".attn." in name
+        and name.endswith(("in_proj_weight", "out_proj.weight"))}
+
+
 def test_nothing_to_learn_is_refused(tower, own_videos, cache):
     with pytest.raises(ValueError, match="nothing is to learn"):
         adapt(tower, own_videos, replace(SHORT, temporal=None, text_offsets=False), cache=cache, workers=0)

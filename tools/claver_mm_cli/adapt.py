@@ -35,6 +35,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                       help="whether the texts of the classes learn, or stay as they are")
     what.add_argument("--lora", type=positive, metavar="RANK", default=0,
                       help="train the image tower's attention too, which then sees every video in every epoch")
+    what.add_argument("--lora-text", type=positive, metavar="RANK", default=0,
+                      help="train the text tower's attention too; needs no more looks at the videos")
     what.add_argument("--epochs", type=positive, default=30, help="most (30); it ends when it no longer gains")
     what.add_argument("--lr", type=within(float, 0), help="highest rate of the temporal part; by its width")
     what.add_argument("--alpha", type=share_or_all, metavar="SHARE",
@@ -79,7 +81,8 @@ def run(args: argparse.Namespace) -> None:
     if args.finetune_config and args.finetune_config.exists():
         raise FileExistsError(f"{args.finetune_config} is there already; name another file")
     temporal = None if args.pattern == "none" else Temporal(args.pattern, args.depth, args.width)
-    settings = Settings(temporal, args.texts == "learn", args.lora, Sight(args.tokens, args.views), epochs=args.epochs,
+    settings = Settings(temporal, args.texts == "learn", args.lora, args.lora_text,
+                        Sight(args.tokens, args.views), epochs=args.epochs,
                         lr=args.lr, alpha=args.alpha, held_out=args.held_out, seed=args.seed)
     where = dict(classes=args.classes, cache=args.cache, workers=args.workers, progress=True, say=say,
                  max_bytes=None if args.cache_gb is None else int(args.cache_gb * 1e9))

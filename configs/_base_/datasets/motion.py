@@ -7,6 +7,7 @@ train_pipeline = [
     dict(type="OpenVideo"),
     dict(type="UniformSample", clip_len=clip_len),
     dict(type="DecodeFrames"),
+    dict(type="Resize", scale=(-1, 32)),  # nothing to these videos; of larger ones, 32 pixels would be a corner
     dict(type="RandomCrop", size=32),
     dict(type="FormatShape", input_format="NCTHW"),
     dict(type="PackActionInputs"),
@@ -15,6 +16,7 @@ val_pipeline = [
     dict(type="OpenVideo"),
     dict(type="UniformSample", clip_len=clip_len, test_mode=True),
     dict(type="DecodeFrames"),
+    dict(type="Resize", scale=(-1, 32)),
     dict(type="CenterCrop", crop_size=32),
     dict(type="FormatShape", input_format="NCTHW"),
     dict(type="PackActionInputs"),
