@@ -10,7 +10,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
@@ -38,6 +38,9 @@ from .protocols.views import read_view
 from .saved.mixin import Saved
 from .towers.architectures import shown_arch
 from .weights import load_strict, read_state_dict
+
+if TYPE_CHECKING:
+    from .timeline.timeline import Timeline
 
 VIEWS = ("one", "config")
 
@@ -248,6 +251,18 @@ class Recognizer(Saved):
             ranked=ranked, similarity=found.similarity.item(), frames=view.frames,
             frame_numbers=view.frame_numbers, frame_relevance=found.frames[0].cpu().numpy(),
             **{name: None if x is None else x[0].cpu().numpy() for name, x in maps.items()})
+
+    def timeline(self, video: str | Path, labels: Labels | Texts | None = None, **how: Any) -> Timeline:
+        """When, not only what: scores of labels along a video of any length, and segments of them.
+
+        Args and errors are those of ``claver_mm.timeline.timeline.timeline``.
+
+        Example:
+            >>> found = recognizer.timeline("day.mp4", ["pouring water", "stirring"], background=["an empty kitchen"])
+            >>> found.save("day.srt")
+        """
+        from .timeline.timeline import timeline
+        return timeline(self, video, labels, **how)
 
     def view(self, video: Video) -> View:
         """One video as the validation pipeline shows it to the model.

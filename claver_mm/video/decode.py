@@ -11,7 +11,7 @@ import io
 import math
 import os
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from importlib.util import find_spec
 
 import numpy as np
@@ -41,6 +41,11 @@ class DecordReader:
     def frames(self, indices: Sequence[int]) -> np.ndarray:
         """RGB frames in the order of ``indices``, which may repeat, uint8 ``(len(indices), h, w, 3)``."""
         return self._reader.get_batch(indices).asnumpy()
+
+    def each(self, indices: Iterable[int]) -> Iterator[tuple[int, np.ndarray]]:
+        """See ``PyAVReader.each``."""
+        for index in sorted(set(indices)):
+            yield index, self.frames([index])[0]
 
     def close(self) -> None:
         self._reader = None
@@ -140,8 +145,7 @@ class VideoReader:
             IndexError: A number that is none of a frame.
             UnreadableVideo: None of the decoders gives them; the message names the video and what each said.
         """
-        if outside := [index for index in indices if not 0 <= index < len(self)]:
-            raise IndexError(f"{self._name} has no frame {outside[0]} among {len(self)}")
+        self._check_numbers(indices)
         while True:
             try:
                 return self._reader.frames(indices)
@@ -152,6 +156,32 @@ class VideoReader:
                     self._waiting.clear()
                 asked = ", ".join(map(str, indices[:8])) + ", ..." * (len(indices) > 8)
                 self._open_next(f"cannot be decoded, frames {asked} of {self._count}")
+
+    def each(self, indices: Sequence[int]) -> Iterator[tuple[int, np.ndarray]]:
+        """Numbers and RGB frames, uint8 ``(h, w, 3)``, one by one as they are shown: any number of them in the memory
+        of one. A number that stands twice is given once.
+
+        Raises:
+            IndexError: A number that is none of a frame.
+            UnreadableVideo: The decoder does not give them; no other takes over in the middle.
+        """
+        self._check_numbers(indices)
+        shown = self._reader.each(indices)
+        while True:
+            try:
+                index, frame = next(shown)
+            except StopIteration:
+                return
+            except Exception as error:
+                self._note(error)
+                self.close()
+                raise UnreadableVideo(f"{self._name} cannot be decoded to its end: {'; '.join(self._failures)}"
+                                      ) from error
+            yield index, frame
+
+    def _check_numbers(self, indices: Sequence[int]) -> None:
+        if outside := [index for index in indices if not 0 <= index < len(self)]:
+            raise IndexError(f"{self._name} has no frame {outside[0]} among {len(self)}")
 
     def close(self) -> None:
         """Give file and memory back."""

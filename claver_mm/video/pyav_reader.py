@@ -9,7 +9,7 @@ stamps say. Where the packets do not tell, all is decoded from the start, and co
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -92,20 +92,36 @@ class PyAVReader:
             av.error.FFmpegError: A damaged packet.
         """
         pictures = _Pictures(indices, self._max_pixels)
-        if self._packets.shown is None:
-            self._by_count(pictures)
-        elif self.forward:
-            self._by_place(pictures, whole=True)
-        else:
-            try:
-                self._by_place(pictures)
-            except _NotConfirmed:  # marks that lie, or H.264 with intra refresh, which has no keyframes
-                self.forward = "its keyframes are none to the decoder"
-                self._by_place(pictures, whole=True)
+        for index, frame in self._shown(set(pictures.wanted)):
+            pictures.put(index, frame)
         return pictures.array()
 
-    def _by_place(self, pictures: _Pictures, whole: bool = False) -> None:
-        wanted = {int(self._packets.shown[index]): index for index in pictures.wanted}
+    def each(self, indices: Iterable[int]) -> Iterator[tuple[int, np.ndarray]]:
+        """Numbers and frames ``(h, w, 3)`` one by one, as they are shown: forward through the video, one at a time in
+        memory. Errors are those of ``frames``."""
+        from av.video.reformatter import VideoReformatter
+        reformatter, wanted = VideoReformatter(), {int(index) for index in indices}
+        for index, frame in self._shown(set(wanted)):
+            if index in wanted:  # not given before the keyframes turned out to be none
+                wanted.discard(index)
+                yield index, upright(frame, reformatter)
+
+    def _shown(self, wanted: set[int]) -> Iterator[tuple[int, av.VideoFrame]]:
+        """Numbers and pictures that are wanted, as they are shown; from the first again where marks turn out to lie."""
+        if self._packets.shown is None:
+            yield from self._by_count(wanted)
+        elif self.forward:
+            yield from self._by_place(wanted, whole=True)
+        else:
+            try:
+                yield from self._by_place(wanted)
+            except _NotConfirmed:  # marks that lie, or H.264 with intra refresh, which has no keyframes
+                self.forward = "its keyframes are none to the decoder"
+                yield from self._by_place(wanted, whole=True)
+
+    def _by_place(self, indices: set[int], whole: bool = False) -> Iterator[tuple[int, av.VideoFrame]]:
+        wanted = {int(self._packets.shown[index]): index for index in indices}
+        missing = set(indices)
         steps = [(0, len(self._packets))] if whole else self._stretches(wanted)
         for start, stop in steps:
             self._codec.flush_buffers()  # of what came before
@@ -128,13 +144,14 @@ class PyAVReader:
                         raise _NotConfirmed
                     if damaged:
                         raise ValueError(f"frame {wanted[place]} is damaged")
-                    pictures.put(wanted[place], frame)
+                    missing.discard(wanted[place])
+                    yield wanted[place], frame
             if not confirmed:
                 raise _NotConfirmed
-        if pictures.missing and not whole:
+        if missing and not whole:
             raise _NotConfirmed
-        if pictures.missing:
-            raise ValueError(f"the decoder gave no frame {min(pictures.missing)}")
+        if missing:
+            raise ValueError(f"the decoder gave no frame {min(missing)}")
 
     def _stretches(self, places: Iterator[int]) -> list[tuple[int, int]]:
         """Stretches of packets, as few as hold the wanted ones: from a keyframe to the last that is wanted behind."""
@@ -167,18 +184,19 @@ class PyAVReader:
         """
         return self._codec.name == "h264" and self._packets.kinds[place].isupper()
 
-    def _by_count(self, pictures: _Pictures) -> None:
-        last, damaged = max(pictures.wanted, default=-1), False
+    def _by_count(self, wanted: set[int]) -> Iterator[tuple[int, av.VideoFrame]]:
+        last, damaged, missing = max(wanted, default=-1), False, set(wanted)
         for index, frame in enumerate(self._all()):
             damaged = frame.is_corrupt or damaged and not _is_key(frame)
-            if index in pictures.wanted:
+            if index in wanted:
                 if damaged:
                     raise ValueError(f"frame {index} is damaged")
-                pictures.put(index, frame)
+                missing.discard(index)
+                yield index, frame
             if index == last:
                 break
-        if pictures.missing:
-            raise ValueError(f"the decoder gave no frame {min(pictures.missing)}")
+        if missing:
+            raise ValueError(f"the decoder gave no frame {min(missing)}")
 
     def _all(self) -> Iterator[av.VideoFrame]:
         """All pictures from the start. Packets before the first picture that cannot be decoded hold none: a recording
@@ -217,7 +235,6 @@ class _Pictures:
         self.wanted: dict[int, list[int]] = {}
         for place, index in enumerate(indices):
             self.wanted.setdefault(int(index), []).append(place)
-        self.missing = set(self.wanted)
         self._limit, self._count, self._array = FRAMES_AT_ONCE * max_pixels, len(indices), None
         self._reformatter = VideoReformatter()  # one for all, which costs a third less than one for each
 
@@ -234,7 +251,6 @@ class _Pictures:
                              f"{self._array.shape[1]}")
         for place in self.wanted[index]:
             self._array[place] = image
-        self.missing.discard(index)
 
     def array(self) -> np.ndarray:
         return np.empty((0, 0, 0, 3), np.uint8) if self._array is None else self._array

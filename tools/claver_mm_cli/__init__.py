@@ -20,6 +20,7 @@ COMMANDS = {
     "train": "train a recogniser from a config",
     "test": "test a checkpoint",
     "recognize": "rank labels for videos",
+    "timeline": "say when labels are seen in long videos",
     "explain": "show what a similarity of a video and a text rests on",
     "cost": "count parameters, multiply-accumulates and memory of a config, or time it",
     "lists": "write annotation lists from the official files of a data set",

@@ -1,0 +1,1 @@
+"""When, not only what: scores along a video, and the segments that they make."""
