@@ -47,3 +47,14 @@ def test_the_commands_refuse_random_weights_and_say_what_they_take_for_a_label(v
         assert errors.startswith(f"claver {name}: error: ")
         assert main([name, *config, "--labels", "a", "b", video]) == MISTAKE
         assert "put the video" in capsys.readouterr().err
+
+
+def test_a_video_below_the_threshold_shows_none_of_the_own_labels_and_may_show_others(video, tmp_path, capsys,
+                                                                                     recognizer):
+    recognizer.threshold = 1.0
+    recognizer.save_pretrained(tmp_path / "sure")
+    recognizer.threshold = None
+    for words, doubtful in (([], True), (["--labels", *LABELS], False)):
+        assert main(["recognize", video, "--model", str(tmp_path / "sure"), "--device", "cpu", *words]) == 0
+        first = capsys.readouterr().out.splitlines()[0]
+        assert first == (f"{video}: none of these; no label reaches 100.0 %" if doubtful else video)

@@ -37,9 +37,9 @@ def run(args: argparse.Namespace) -> int:
             print(json.dumps(dict(video=video, labels=[dict(label=label, score=score) for label, score in ranked])))
             continue
         width = max(len(label) for label, _ in ranked)
-        own = not (args.labels or args.labels_file or args.extra)
-        none = own and recognizer.threshold is not None and ranked[0].score < recognizer.threshold
-        print(f"{video}: none of these; no label reaches {100 * recognizer.threshold:.1f} %" if none else video)
+        least = None if args.labels or args.labels_file or args.extra else recognizer.threshold
+        none = least is not None and ranked[0].score < least
+        print(f"{video}: none of these; no label reaches {100 * (least or 0):.1f} %" if none else video)
         for label, score in ranked:
             print(f"  {label:<{width}}  {100 * score:5.1f} %  {bar(score)}".rstrip())
     return 1 if failed else 0
