@@ -34,7 +34,7 @@ from .encode import Encoded, Sight, weights_digest
 from .look import Videos, described, hold_out, look
 from .lora import add_lora, is_direction, merge_lora
 from .start import Temporal, started
-from .store import default_folder, readable
+from .store import STATE, default_folder, readable
 from .training import Schedule, Trained, learnt, predict, train
 
 ALPHAS = tuple(number / 10 for number in range(11))
@@ -136,6 +136,8 @@ def adapt(recognizer: Recognizer, videos: str | Path | Sequence[Clip] | Videos, 
     encoded.encode(batch_size=batch_size, workers=workers, progress=progress)
     for why in encoded.failed.values():
         say(f"left out: {why}")
+    files, nbytes = encoded.store.size()
+    say(f"{root} holds {readable(nbytes)} of {files} clips, of this run and others")
     training, held_out = ([place for place in places if place not in encoded.failed] for places in (training, held_out))
     _check_classes(found, training, encoded.failed)
     before = elsewhere.ranked_first(recognizer, held_out) if elsewhere else None
@@ -146,7 +148,7 @@ def adapt(recognizer: Recognizer, videos: str | Path | Sequence[Clip] | Videos, 
             "epoch")
     if not learnt(begun.claver):
         raise ValueError("nothing is to learn: no temporal part, texts as they are, no LoRA; leave one of them in")
-    state = root / "runs" / f"{_run_key(begun, encoded, settings, schedule, training, held_out, batch_size)}.pt"
+    state = root / "runs" / f"{_run_key(begun, encoded, settings, schedule, training, held_out, batch_size)}{STATE}"
     judges = held_out if settings.choose else []
     trained = train(begun.claver, begun.head.texts, encoded, found.labels, training, judges, schedule,
                     views=settings.sight.views, state_file=state, say=say)

@@ -249,7 +249,7 @@ def _check_class_tokens(claver: CLAVER) -> None:
     """``ValueError`` where more is read of a frame than its class token."""
     tower, temporal = claver.clip.tower, claver.temporal
     if not class_tokens_suffice(tower, claver.pool):
-        why = f"pools by {tower.pooling}" if tower.pooling != "class_token" else f"reads the {claver.pool} of all tokens"
+        why = f"pools by {tower.pooling}" if tower.pooling != "class_token" else f"reads the {claver.pool} of all"
         raise ValueError(f"this tower has no class token that stands for a frame (it {why}); keep all tokens")
     if temporal is not None and temporal.pattern != "class_token":
         raise ValueError(f"the temporal part ({temporal.pattern}) reads all tokens of a frame, class tokens alone are "

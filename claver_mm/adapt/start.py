@@ -19,7 +19,8 @@ from ..towers.head import class_tokens_suffice
 
 OFFSETS = "clip.text_offsets"
 DEPTH, WIDEST = 2, 256
-"""Blocks and width of a temporal part, unless told: a branch beside the tokens, of some million weights behind any tower."""
+"""Blocks and width of a temporal part, unless told: a branch beside the tokens, of some million weights behind any
+tower."""
 EMBEDDING_STD = 0.5
 """Of the temporal embedding of such a branch. A time that can be told from the start, as in ``claver_motion.py``: the
 branch is zero at first by its projection, so that nothing need be small within."""

@@ -1,4 +1,4 @@
-"""A recogniser that was adapted and saved is adapted further: to its own classes, to others, and to nothing by mistake."""
+"""A recogniser that was adapted and saved is adapted further: to its own classes, to others, to nothing by mistake."""
 from dataclasses import replace
 
 import pytest

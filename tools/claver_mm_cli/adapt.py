@@ -78,14 +78,14 @@ def run(args: argparse.Namespace) -> None:
     import claver_mm  # noqa: F401, I001
     from claver_mm.adapt.adapter import Settings, adapt, prepare
     from claver_mm.adapt.encode import Sight
-    from claver_mm.adapt.handover import write_finetuning
+    from claver_mm.adapt.handover import check_finetuning, write_finetuning
     from claver_mm.adapt.page import write_report
     from claver_mm.adapt.start import Temporal
     from claver_mm.saved.folder import check_free
 
     check_free(args.out)
-    if args.finetune_config and args.finetune_config.exists():
-        raise FileExistsError(f"{args.finetune_config} is there already; name another file")
+    if args.finetune_config:
+        check_finetuning(args.finetune_config)
     if args.pattern == "none" and (args.depth or args.width):
         raise ValueError("--depth and --width are of a temporal part, and --pattern none asks for none; leave them out")
     temporal = None if args.pattern == "none" else Temporal(args.pattern, args.depth, args.width)
@@ -104,17 +104,18 @@ def run(args: argparse.Namespace) -> None:
     adapted.recognizer.save_pretrained(args.out, metrics=metrics or None, record={
         key: value for key, value in report.items() if key not in ("clips", "left_out")})
     write_report(args.out, adapted)
-    if args.finetune_config:
-        write_finetuning(args.out, adapted, args.finetune_config)
-        say(f"everything trained: claver train {args.finetune_config}")
     say(summary(report))
     say(f"{args.out}: {sum(path.stat().st_size for path in args.out.rglob('*') if path.is_file()) / 1e6:.1f} MB; "
         f"look at {args.out / 'report.html'}\nclaver recognize VIDEO --model {args.out}")
+    if args.finetune_config:
+        write_finetuning(args.out, adapted, args.finetune_config)
+        say(f"everything trained: claver train {args.finetune_config}" + (
+            "" if adapted.held_out else " --no-validate, since no video was held out"))
 
 
 def say(words: str) -> None:
     from tqdm import tqdm
-    tqdm.write(words)
+    tqdm.write(words.encode(errors="backslashreplace").decode())  # names of files may be no text
 
 
 def summary(report: dict) -> str:
