@@ -97,12 +97,19 @@ class TokenStore:
                               ) from error
 
     def touch(self, keys: Iterable[str]) -> None:
-        """Note that clips were used now."""
+        """Note that clips were used now.
+
+        Raises:
+            OSError: It cannot be noted, in a folder that cannot be written to.
+        """
         for key in keys:
             try:
                 os.utime(self._path(key))
             except FileNotFoundError:  # another run has made room; it is encoded again when it is needed
                 continue
+            except OSError as error:  # which names no file
+                raise type(error)(error.errno, f"{self._path(key)} cannot be written to ({error.strerror}), and a run "
+                                  "notes there what it uses; name another folder (--cache)") from error
 
     def make_room(self, count: int, nbytes: int, needed: Iterable[str]) -> None:
         """See that so many clips more will find room.
