@@ -26,7 +26,7 @@ from ..recognizer import Recognizer
 from ..towers.architectures import model_config
 from ..towers.head import class_tokens_suffice
 from ..video.shards import UnreadableVideo
-from .look import Videos
+from .look import Videos, digest_of
 from .store import TokenStore, readable
 
 FORMAT = 1
@@ -78,7 +78,10 @@ def frames_of(steps: Compose, videos: Videos, place: int, view: int) -> dict | E
     entry = dict(as_input(clip.path, steps), start=clip.start, end=clip.end)
     try:
         with drawing_from(mixed_seed(int(videos.digests[place][:15], 16), view)):
-            return opened(steps, entry)[0]
+            frames = opened(steps, entry)[0]
+        if digest_of(clip.path) != videos.digests[place]:  # else the tokens were kept as those of what it was
+            raise UnreadableVideo(f"{clip.path} has changed since it was looked at; call this again")
+        return frames
     except (UnreadableVideo, OSError) as error:
         return error
 

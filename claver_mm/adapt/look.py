@@ -116,7 +116,7 @@ def open_all(paths: Sequence[str], workers: int | None = None, timeout: float = 
         found[files[job]] = finding
     readable = [path for path in files if not found[path].problem]
     with ThreadPoolExecutor(workers) as pool:
-        return found, dict(zip(readable, pool.map(_digest, readable)))
+        return found, dict(zip(readable, pool.map(digest_of, readable)))
 
 
 def hold_out(videos: Videos, share: float = 0.2, seed: int = 0) -> tuple[list[int], list[int]]:
@@ -180,7 +180,8 @@ def described(videos: Videos, train: Sequence[int], out: Sequence[int]) -> str:
     return "\n".join(lines + [f"left out: {words}" for words in videos.left_out])
 
 
-def _digest(path: str) -> str:
+def digest_of(path: str) -> str:
+    """SHA-256 of a video's file, or of a member of a shard."""
     source = locate_video(path)
     if isinstance(source, bytes):  # of a shard
         return hashlib.sha256(source).hexdigest()

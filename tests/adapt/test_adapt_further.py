@@ -1,4 +1,5 @@
 """A recogniser that was adapted and saved is adapted further: to its own classes, to others, to nothing by mistake."""
+import shutil
 from dataclasses import replace
 
 import pytest
@@ -80,6 +81,18 @@ def test_class_tokens_alone_are_refused_where_all_are_read(pattern, mine, tower,
     settings = replace(SHORT, temporal=Temporal(pattern), sight=Sight("class"))
     with pytest.raises(ValueError, match=r"temporal part \(kmt\) reads all tokens of a frame"):
         adapt(recognizer, videos, settings, cache=cache, workers=0)
+
+
+def test_a_video_that_changes_before_it_is_encoded_is_not_kept_as_what_it_was(tower, videos, tmp_path):
+    """The tokens of its new content lay in the cache under its old one, for every later run."""
+    own = [shutil.copy(clip.path, tmp_path / f"{number}.mp4") for number, clip in enumerate(videos.clips[:2])]
+    looked = replace(videos, digests=videos.digests[:2], seconds=videos.seconds[:2],
+                     clips=tuple(clip._replace(path=str(path)) for clip, path in zip(videos.clips, own)))
+    shutil.copy(videos.clips[2].path, own[0])
+    encoded = Encoded(tower, looked, Sight(), tmp_path / "cache")
+    encoded.encode(workers=0)
+    assert list(encoded.failed) == [0] and "0.mp4 has changed since it was looked at" in encoded.failed[0]
+    assert encoded.keys[0][0] not in encoded.store and encoded.keys[1][0] in encoded.store
 
 
 def test_tokens_on_the_grid_of_a_recogniser_are_not_those_of_its_tower(tower, videos, cache):
