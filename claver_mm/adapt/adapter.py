@@ -30,11 +30,11 @@ from .choice import (
     none_of_these,
     reliability,
 )
-from .encode import Encoded, Sight
+from .encode import Encoded, Sight, weights_digest
 from .look import Videos, described, hold_out, look
 from .lora import add_lora, is_direction, merge_lora
 from .start import Temporal, started
-from .store import default_folder, readable
+from .store import STATE, default_folder, readable
 from .training import Schedule, Trained, learnt, predict, train
 
 ALPHAS = tuple(number / 10 for number in range(11))
@@ -47,7 +47,7 @@ class Settings:
     """What is trained, and how."""
 
     temporal: Temporal | None = Temporal()
-    """Behind a tower that has none; None for none."""
+    """Behind a tower that has none; with None none is added, and one that is there stays as it is."""
     text_offsets: bool = True
     """Let the texts of the classes learn; else they stay as they are."""
     lora: int = 0
@@ -72,9 +72,9 @@ class Settings:
 
     def temporal_part(self) -> Temporal | None:
         """``temporal``, whose pattern follows what is kept of a clip unless it is said."""
-        if self.temporal is None or self.temporal.pattern is not None:
+        if self.temporal is None or self.temporal.pattern is not None or self.sight.tokens != "class":
             return self.temporal
-        return replace(self.temporal, pattern="class_token" if self.sight.tokens == "class" else "kmt")
+        return replace(self.temporal, pattern="class_token")
 
 
 @dataclass
@@ -138,6 +138,8 @@ def adapt(recognizer: Recognizer, videos: str | Path | Sequence[Clip] | Videos, 
     encoded.encode(batch_size=batch_size, workers=workers, progress=progress)
     for why in encoded.failed.values():
         say(f"left out: {why}")
+    files, nbytes = encoded.store.size()
+    say(f"{root} holds {readable(nbytes)} of {files} clips, of this run and others")
     training, held_out = ([place for place in places if place not in encoded.failed] for places in (training, held_out))
     _check_classes(found, training, encoded.failed)
     before = elsewhere.ranked_first(recognizer, held_out) if elsewhere else None
@@ -152,7 +154,7 @@ def adapt(recognizer: Recognizer, videos: str | Path | Sequence[Clip] | Videos, 
         say(f"LoRA of rank {settings.lora_text} on {updated} weights of the text tower")
     if not learnt(begun.claver):
         raise ValueError("nothing is to learn: no temporal part, texts as they are, no LoRA; leave one of them in")
-    state = root / "runs" / f"{_run_key(encoded, settings, schedule, training, held_out, batch_size)}.pt"
+    state = root / "runs" / f"{_run_key(begun, encoded, settings, schedule, training, held_out, batch_size)}{STATE}"
     judges = held_out if settings.choose else []
     trained = train(begun.claver, begun.head.texts, encoded, found.labels, training, judges, schedule,
                     views=settings.sight.views, state_file=state, say=say)
@@ -185,6 +187,8 @@ def prepare(recognizer: Recognizer, videos: str | Path | Sequence[Clip] | Videos
             say: Callable[[str], object] = lambda line: None) -> Prepared:
     """Look at the videos, and say what ``adapt`` would do with them; arguments and errors are those of ``adapt``."""
     if isinstance(videos, Videos):
+        if classes is not None:
+            raise ValueError("videos that were looked at have their classes; leave classes out")
         found = videos
     else:
         names = None if classes is None else read_lines(find_classes(classes), "classes")
@@ -192,7 +196,8 @@ def prepare(recognizer: Recognizer, videos: str | Path | Sequence[Clip] | Videos
         found = look(clips, names, workers=workers, progress=progress)
     training, held_out = hold_out(found, settings.held_out, settings.seed)
     say(described(found, training, held_out))
-    begun = started(recognizer, found.classes, settings.temporal_part(), text_offsets=settings.text_offsets,
+    temporal = settings.temporal_part() if recognizer.claver.temporal is None else settings.temporal
+    begun = started(recognizer, found.classes, temporal, text_offsets=settings.text_offsets,
                     token_grid=settings.sight.token_grid, seed=settings.seed)
     sight = replace(settings.sight, tokens="pixels") if settings.lora else settings.sight
     encoded = Encoded(begun, found, sight, default_folder() if cache is None else cache, max_bytes)
@@ -209,7 +214,7 @@ def prepare(recognizer: Recognizer, videos: str | Path | Sequence[Clip] | Videos
 def _schedule(recognizer: Recognizer, settings: Settings) -> Schedule:
     temporal, schedule = recognizer.claver.temporal, replace(settings.schedule, seed=settings.seed)
     lr = schedule.lr if temporal is None else RATE_TIMES_WIDTH / temporal.temporal_embedding.shape[2]
-    given = dict(epochs=settings.epochs, lr=settings.lr or lr)
+    given = dict(epochs=settings.epochs, lr=lr if settings.lr is None else settings.lr)
     return replace(schedule, **{key: value for key, value in given.items() if value is not None})
 
 
@@ -220,7 +225,7 @@ def _time(seconds: float) -> str:
 
 def _plan(settings: Settings, recognizer: Recognizer) -> str:
     temporal = recognizer.claver.temporal
-    parts = ["no temporal part" if temporal is None else
+    parts = ["no temporal part" if temporal is None else "the temporal part as it is" if settings.temporal is None else
              f"a temporal part of {sum(p.numel() for p in temporal.parameters()) / 1e6:.2g} million weights",
              "texts that learn" if settings.text_offsets else "texts as they are"]
     return "trained: " + ", ".join(parts) + "".join(
@@ -235,9 +240,11 @@ def _check_classes(videos: Videos, training: Sequence[int], failed: dict[int, st
                          f"{next(iter(failed.values()))}")
 
 
-def _run_key(encoded: Encoded, settings: Settings, schedule: Schedule, *more: object) -> str:
+def _run_key(begun: Recognizer, encoded: Encoded, settings: Settings, schedule: Schedule, *more: object) -> str:
+    """All that the result of a training depends on, the weights and texts that it starts from among it."""
+    begins = weights_digest(begun.claver), begun.head.texts.digest
     content = [encoded.recipe, encoded.keys, encoded.videos.labels, asdict(settings), asdict(schedule), more,
-               torch.__version__]
+               torch.__version__, *begins]
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:32]
 
 

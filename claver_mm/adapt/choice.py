@@ -88,16 +88,16 @@ def none_of_these(probabilities: Tensor, labels: Tensor) -> Threshold:
 
     What is none of the classes is not at hand. In its place stands each held-out video with its own class taken out of
     the labels, so that none that is left is right. Taken is the threshold that tells those from the videos as they are
-    best, but never one that would turn away more than one in twenty of the latter.
+    best, but never one that would turn away more than one in twenty of the latter: of fewer than twenty, none.
     """
     known = probabilities.max(dim=1).values
-    most = torch.quantile(known, 1 - LEFT_IN).item()
+    most = torch.quantile(known, 1 - LEFT_IN, interpolation="lower").item()
     if probabilities.shape[1] < 3:
         return Threshold(most, (known >= most).float().mean().item(), None)
     without = probabilities.scatter(1, labels[:, None], 0)
     unknown = (without / without.sum(dim=1, keepdim=True).clamp_min(1e-12)).max(dim=1).values
     candidates = torch.cat([known, unknown])
-    candidates = candidates[candidates <= most] if (candidates <= most).any() else known.min()[None]
+    candidates = candidates[candidates <= most]  # the lowest of those known is one
     kept = (known[None] >= candidates[:, None]).float().mean(dim=1)
     away = (unknown[None] < candidates[:, None]).float().mean(dim=1)
     chosen = int((kept + away).argmax())

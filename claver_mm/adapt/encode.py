@@ -18,12 +18,15 @@ from tqdm import tqdm
 
 from ..inputs import as_input, opened
 from ..messages import quoted
+from ..model import CLAVER
 from ..protocols.views import kind_of, pipeline_of
 from ..randomness import drawing_from, mixed_seed
 from ..recognizer import Recognizer
 from ..settings.keys import plain
+from ..towers.architectures import model_config
+from ..towers.head import class_tokens_suffice
 from ..video.shards import UnreadableVideo
-from .look import Videos
+from .look import Videos, digest_of
 from .store import TokenStore, readable
 
 FORMAT = 1
@@ -75,7 +78,10 @@ def frames_of(steps: Compose, videos: Videos, place: int, view: int) -> dict | E
     entry = dict(as_input(clip.path, steps), start=clip.start, end=clip.end)
     try:
         with drawing_from(mixed_seed(int(videos.digests[place][:15], 16), view)):
-            return opened(steps, entry)[0]
+            frames = opened(steps, entry)[0]
+        if digest_of(clip.path) != videos.digests[place]:  # else the tokens were kept as those of what it was
+            raise UnreadableVideo(f"{clip.path} has changed since it was looked at; call this again")
+        return frames
     except (UnreadableVideo, OSError) as error:
         return error
 
@@ -117,9 +123,8 @@ class Encoded:
     def __init__(self, recognizer: Recognizer, videos: Videos, sight: Sight, root: str | Path,
                  max_bytes: int | None = None) -> None:
         claver = recognizer.claver
-        if sight.tokens == "class" and claver.clip.tower.pooling != "class_token":
-            raise ValueError(f"this tower has no class token that stands for a frame (it pools by "
-                             f"{claver.clip.tower.pooling}); keep all tokens")
+        if sight.tokens == "class":
+            _check_class_tokens(claver)
         self.videos, self.sight, self.failed = videos, sight, {}
         self._recognizer = recognizer
         steps = view_steps(recognizer, sight.views)
@@ -128,9 +133,10 @@ class Encoded:
         self.recipe = dict(
             format=FORMAT, tower=weights_digest(claver.visual), image_size=list(claver.preprocessing.size),
             mean=normalisation.mean.flatten().tolist(), std=normalisation.std.flatten().tolist(), steps=steps[:2],
-            tokens=sight.tokens, dtype="float16")
+            tokens=sight.tokens, token_grid=claver.token_grid, dtype="float16",
+            config={key: value for key, value in model_config(claver.arch).items() if key != "text_cfg"})
         if sight.tokens == "pixels":  # are those of any tower that sees frames so
-            self.recipe |= dict(tower=None, mean=None, std=None, dtype="uint8")
+            self.recipe |= dict(tower=None, config=None, token_grid=None, mean=None, std=None, dtype="uint8")
         self.store = TokenStore(root, self.recipe, max_bytes)
         self.keys = [[self.store.key(digest, clip.start, clip.end, view) for view in range(sight.views)]
                      for clip, digest in zip(videos.clips, videos.digests)]
@@ -194,8 +200,11 @@ class Encoded:
         for place in places:
             one = self.store.get(self.keys[place][view])
             if one is None:
-                (_, encoded), = self._encoded([(place, view)], 1, 0)
-                one = encoded[0]
+                anew = [tokens[0] for _, tokens in self._encoded([(place, view)], 1, 0)]
+                if not anew:
+                    raise OSError(f"what was kept of a clip has gone, and it cannot be encoded anew: "
+                                  f"{self.failed[place]}")
+                one, = anew
                 self.store.put(self.keys[place][view], one)
             found.append(one)
         kept = torch.stack(found).to(self._recognizer.claver.device)
@@ -236,6 +245,17 @@ class Encoded:
             raise ValueError("the image tower gives numbers that half precision cannot hold; its weights are damaged, "
                              "or it is no tower for cached tokens")
         return tokens
+
+
+def _check_class_tokens(claver: CLAVER) -> None:
+    """``ValueError`` where more is read of a frame than its class token."""
+    tower, temporal = claver.clip.tower, claver.temporal
+    if not class_tokens_suffice(tower, claver.pool):
+        why = f"pools by {tower.pooling}" if tower.pooling != "class_token" else f"reads the {claver.pool} of all"
+        raise ValueError(f"this tower has no class token that stands for a frame (it {why}); keep all tokens")
+    if temporal is not None and temporal.pattern != "class_token":
+        raise ValueError(f"the temporal part ({temporal.pattern}) reads all tokens of a frame, class tokens alone are "
+                         "to be kept; keep all tokens, or leave the pattern out")
 
 
 def weights_digest(module: nn.Module) -> str:

@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 
 from ..files import write_text
+from ..messages import quoted
 from ..saved.settings import config_text, saved_settings
 from .adapter import Adapted
 
@@ -17,15 +18,17 @@ def write_finetuning(folder: str | Path, adapted: Adapted, path: str | Path) -> 
     Args:
         folder: Of the saved recogniser, whose weights training starts from.
         adapted: Whose videos are trained on; those that were held out validate.
-        path: The config, ``NAME.py``, which must not be there.
+        path: The config, ``NAME.py``.
 
     Raises:
-        FileExistsError: It is there.
+        FileExistsError, ValueError: As of ``check_finetuning``; or a name of a video that is no text in UTF-8.
         OSError: It cannot be written.
     """
-    path = Path(path)
-    if path.exists():
-        raise FileExistsError(f"{path} is there already; name another file")
+    path = check_finetuning(path)
+    odd = [clip.path for clip in adapted.videos.clips if not _is_text(clip.path)]
+    if odd:
+        raise ValueError(f"the name of {quoted(odd[0])} is no text in UTF-8, and cannot stand in a list; rename the "
+                         "file")
     held_out, rows = set(adapted.held_out), io.StringIO(newline="")
     writer = csv.writer(rows, lineterminator="\n")
     writer.writerow(("video", "label", "start", "end", "split"))
@@ -42,5 +45,31 @@ def write_finetuning(folder: str | Path, adapted: Adapted, path: str | Path) -> 
         dataset = settings[f"{split}_dataloader"]["dataset"]
         dataset["ann_file"] = str(listed.resolve())
         del dataset["data_prefix"]
-    write_text(listed, rows.getvalue())
-    write_text(path, config_text(settings, Path(folder).name))
+    write_text(path.with_suffix(".csv"), rows.getvalue())
+    write_text(path, config_text(settings, Path(folder).name, f"The clips are those of {listed.name}, beside it: "
+                                 "what its column split calls train and val."))
+
+
+def check_finetuning(path: str | Path) -> Path:
+    """The path of a config to write, where neither it nor its list is there.
+
+    Raises:
+        FileExistsError: One is.
+        ValueError: No ``.py`` file.
+    """
+    path = Path(path)
+    if path.suffix != ".py":
+        raise ValueError(f"{path} is to be a config, which ends in .py")
+    for each in (path, path.with_suffix(".csv")):
+        if each.exists():
+            raise FileExistsError(f"{each} is there already; name another file")
+    return path
+
+
+def _is_text(path: str) -> bool:
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+

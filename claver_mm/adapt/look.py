@@ -10,7 +10,6 @@ from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from tqdm import tqdm
 
@@ -18,7 +17,7 @@ from ..messages import quoted, shown
 from ..protocols.clips import Clip, class_names
 from ..video.checks import Finding, Settings, check_videos
 from ..video.decode import stretch
-from ..video.shards import UnreadableVideo
+from ..video.shards import UnreadableVideo, locate_video
 
 FEW = 5
 """A class with fewer videos for training is named."""
@@ -75,6 +74,7 @@ def look(clips: Sequence[Clip], classes: Sequence[str] | None = None, *, workers
     found, digests = open_all([clip.path for clip in clips], workers, timeout, progress)
     kept, left_out = [], []
     seen: dict[tuple[str, int, int], Clip] = {}
+    taken: dict[tuple[str, int, int, str | None], Clip] = {}
     held = {digests.get(clip.path) for clip in clips if clip.split == "val"} - {None}
     for clip in clips:
         finding = found[clip.path]
@@ -93,8 +93,8 @@ def look(clips: Sequence[Clip], classes: Sequence[str] | None = None, *, workers
                              f"{quoted(other.label)} and {quoted(clip.label)}; take it out of one of them")
         if clip.split == "train" and digest in held:
             left_out.append(f"{clip} is held out as well, and not learnt from")
-        elif other is not clip and clip.split == other.split:
-            left_out.append(f"{clip} is {other} once more")
+        elif (first_taken := taken.setdefault((digest, first, stop, clip.split), clip)) is not clip:
+            left_out.append(f"{clip} is {first_taken} once more")
         else:
             kept.append((clip, digest, (stop - first) / finding.fps if finding.fps else 0.0))
     empty = set(names) - {clip.label for clip, _, _ in kept}
@@ -116,14 +116,15 @@ def open_all(paths: Sequence[str], workers: int | None = None, timeout: float = 
         found[files[job]] = finding
     readable = [path for path in files if not found[path].problem]
     with ThreadPoolExecutor(workers) as pool:
-        return found, dict(zip(readable, pool.map(_digest, readable)))
+        return found, dict(zip(readable, pool.map(digest_of, readable)))
 
 
 def hold_out(videos: Videos, share: float = 0.2, seed: int = 0) -> tuple[list[int], list[int]]:
     """Places of the clips for training and of those that are held out, as was given with them, or drawn.
 
     Drawn are files, of each class a share, one at least where there are two: in the order of the SHA-256 of seed and
-    content, so that names, folders and machines do not matter. All clips of a file fall to one side.
+    content, so that names, folders and machines do not matter. All clips of a file fall to one side, and a file is not
+    drawn that is the last one of some class.
 
     Raises:
         ValueError: A share that is none, or a class without a clip for training.
@@ -136,15 +137,7 @@ def hold_out(videos: Videos, share: float = 0.2, seed: int = 0) -> tuple[list[in
     elif given != {None}:
         raise ValueError("some clips say whether they are for training, others do not; fill in all of the column split")
     else:
-        chosen: set[str] = set()
-        of_class: dict[str, list[str]] = {name: [] for name in videos.classes}
-        for clip, digest in zip(videos.clips, videos.digests):
-            if digest not in of_class[clip.label]:
-                of_class[clip.label].append(digest)
-        for files in of_class.values():
-            count = max(1, round(share * len(files))) if share and len(files) > 1 else 0
-            files = sorted(files, key=lambda digest: hashlib.sha256(f"{seed}:{digest}".encode()).digest())
-            chosen.update(files[:min(count, len(files) - 1)])
+        chosen = _drawn(videos, share, seed)
         out = [place for place, digest in enumerate(videos.digests) if digest in chosen]
     held = set(out)
     train = [place for place in range(len(videos)) if place not in held]
@@ -152,6 +145,21 @@ def hold_out(videos: Videos, share: float = 0.2, seed: int = 0) -> tuple[list[in
     if empty:
         raise ValueError(f"class {quoted(min(empty))} has no video for training; its videos are all held out")
     return train, out
+
+
+def _drawn(videos: Videos, share: float, seed: int) -> set[str]:
+    """Digests of the files that are held out."""
+    chosen: set[str] = set()
+    of_class: dict[str, set[str]] = {name: set() for name in videos.classes}
+    for clip, digest in zip(videos.clips, videos.digests):
+        of_class[clip.label].add(digest)
+    for files in of_class.values():
+        count = max(1, round(share * len(files))) if share and len(files) > 1 else 0
+        for digest in sorted(files, key=lambda digest: hashlib.sha256(f"{seed}:{digest}".encode()).digest()):
+            needed = any(digest in other and not other - chosen - {digest} for other in of_class.values())
+            if len(files & chosen) < count and not needed:
+                chosen.add(digest)
+    return chosen
 
 
 def described(videos: Videos, train: Sequence[int], out: Sequence[int]) -> str:
@@ -172,6 +180,10 @@ def described(videos: Videos, train: Sequence[int], out: Sequence[int]) -> str:
     return "\n".join(lines + [f"left out: {words}" for words in videos.left_out])
 
 
-def _digest(path: str) -> str:
-    with Path(path).open("rb") as file:
+def digest_of(path: str) -> str:
+    """SHA-256 of a video's file, or of a member of a shard."""
+    source = locate_video(path)
+    if isinstance(source, bytes):  # of a shard
+        return hashlib.sha256(source).hexdigest()
+    with open(source, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

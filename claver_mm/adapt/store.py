@@ -20,6 +20,8 @@ from torch import Tensor
 
 from ..files import write_text, written_whole
 
+STATE = ".pt"
+"""Of the state of a training, kept beside tokens until it ends."""
 ABANDONED = 24 * 3600
 """Seconds after which a file that was never finished is of no run that still goes on."""
 
@@ -95,12 +97,19 @@ class TokenStore:
                               ) from error
 
     def touch(self, keys: Iterable[str]) -> None:
-        """Note that clips were used now."""
+        """Note that clips were used now.
+
+        Raises:
+            OSError: It cannot be noted, in a folder that cannot be written to.
+        """
         for key in keys:
             try:
                 os.utime(self._path(key))
             except FileNotFoundError:  # another run has made room; it is encoded again when it is needed
                 continue
+            except OSError as error:  # which names no file
+                raise type(error)(error.errno, f"{self._path(key)} cannot be written to ({error.strerror}), and a run "
+                                  "notes there what it uses; name another folder (--cache)") from error
 
     def make_room(self, count: int, nbytes: int, needed: Iterable[str]) -> None:
         """See that so many clips more will find room.
@@ -135,8 +144,8 @@ class TokenStore:
                           "(--tokens)")
 
     def size(self) -> tuple[int, int]:
-        """Files and bytes of this recipe; what killed runs left is removed."""
-        files = list(_files(self.folder))
+        """Files and bytes of all recipes; what killed runs left unfinished is removed."""
+        files = list(_files(self.root))
         for path, stat in files:
             if path.suffix == ".unfinished" and time.time() - stat.st_mtime > ABANDONED:
                 path.unlink(missing_ok=True)
@@ -150,7 +159,7 @@ class TokenStore:
 def _files(folder: Path) -> Iterable[tuple[Path, os.stat_result]]:
     for root, _, names in os.walk(folder):
         for name in names:
-            if name.endswith((".safetensors", ".unfinished")):
+            if name.endswith((".safetensors", ".unfinished", STATE)):
                 path = Path(root, name)
                 try:
                     yield path, path.stat()

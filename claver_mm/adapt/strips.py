@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 
 from ..video.decode import VideoReader, stretch
-from ..video.shards import UnreadableVideo
+from ..video.shards import UnreadableVideo, locate_video
 
 FRAMES = 6
 LONG_SIDE = 224
@@ -41,7 +41,7 @@ def worst_strips(clips: Iterable[Mapping[str, Any]], count: int = 12, frames: in
 def strip(clip: Mapping[str, Any], frames: int = FRAMES, root: str | Path = "") -> Strip:
     """The frames in the middle of as many equal parts of a clip; fewer where it has fewer."""
     try:
-        reader = VideoReader(Path(root, clip["video"]), clip["video"])
+        reader = VideoReader(locate_video(Path(root, clip["video"])), clip["video"])
         try:
             numbers = spread(*stretch(clip["start"], clip["end"], len(reader), reader.fps, clip["video"]), frames)
             pictures = reader.frames(numbers)

@@ -107,6 +107,7 @@ def train(claver: CLAVER, texts: Texts, source: Source, labels: Sequence[int], t
         optimizer.load_state_dict(state["optimizer"])
         scheduler.load_state_dict(state["scheduler"])
         say(f"goes on after epoch {state['epoch']}")
+    done = state["epoch"]
     if not state["logits"]:
         state["logits"].append(predict(claver, texts, source, held_out))
         state["merit"] = _merit(state["logits"][0], targets[list(held_out)])
@@ -138,7 +139,7 @@ def train(claver: CLAVER, texts: Texts, source: Source, labels: Sequence[int], t
                 torch.save(dict(state, start=start, now=_copied(parameters), optimizer=optimizer.state_dict(),
                                 scheduler=scheduler.state_dict()), file)
         correct = "" if found is None else f"  held out {100 * found[0]:.1f} %"
-        left = (time.monotonic() - began) / epoch * (epochs - epoch)
+        left = (time.monotonic() - began) / (epoch - done) * (epochs - epoch)
         say(f"epoch {epoch}/{epochs}  loss {state['losses'][-1]:.3f}{correct}  at most {left:.0f} s to go")
     claver.eval()
     with torch.no_grad():

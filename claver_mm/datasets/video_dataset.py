@@ -180,8 +180,12 @@ class ActionVideoDataset(VideoDataset):
             raise ValueError(f"{self.ann_file}: {quoted(unknown[0].label)}, the label of {shown(unknown[0].path)}, is "
                              f"none of the {len(classes)} classes")
         wanted = "val" if self.test_mode else "train"
+        clips = [clip for clip in clips if clip.split in (None, wanted)]
+        if not clips:
+            raise ValueError(f"{self.ann_file} has no clips of the split {wanted}; " + (
+                "train with --no-validate, or say what is held out" if self.test_mode else "say what is learnt from"))
         return self._checked([dict(filename=clip.path, label=numbers[clip.label], start=clip.start, end=clip.end)
-                              for clip in clips if clip.split in (None, wanted)])
+                              for clip in clips])
 
     def _checked(self, data_list: list[dict]) -> list[dict]:
         """As often as a video stands in an epoch, once every video was found."""

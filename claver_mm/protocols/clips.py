@@ -85,6 +85,12 @@ def _of_folder(root: Path) -> list[Clip]:
     parts = [(SPLITS[folder.name.lower()], inner) for folder in folders for inner in _folders(folder)] if splits else [
         (None, folder) for folder in folders]
     clips = [Clip(str(path), folder.name, split=split) for split, folder in parts for path in _videos(folder)]
+    empty = {folder.name: folder for _, folder in parts}
+    for clip in clips:
+        empty.pop(clip.label, None)
+    if empty and clips:
+        raise ValueError(f"no videos in {min(empty.values())}, whose name is taken for a class; put some there, or "
+                         f"take the folder away; known are {', '.join(sorted(SUFFIXES))}")
     if not clips:
         raise ValueError(f"no videos in the {len(parts)} folders of {root}; known are {', '.join(sorted(SUFFIXES))}")
     return clips

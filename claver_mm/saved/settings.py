@@ -96,13 +96,15 @@ def _class_names(folder: Path) -> list[str]:
     return list(read_bank(folder / TEXTS).entries)
 
 
-def config_text(config: Mapping, name: str) -> str:
-    """The same as a file in Python, to be changed by hand."""
+def config_text(config: Mapping, name: str, videos: str = "data_root holds train.txt and val.txt, a path and a class "
+                "number a line.") -> str:
+    """The same as a file in Python, to be changed by hand; ``videos`` says where those are."""
     bases = ", ".join(f'"claver_mm::claver/{base}"' for base in BASES)
     settings = (f"{key} = {pformat(value, width=116, sort_dicts=False)}" for key, value in config.items())
     # two braces in a row would be a variable to MMEngine, also in a text
     body = "\n".join(settings).replace("{{", "{\\x7b")
     return (f"# The recogniser saved as {name!r}, to be trained further: it starts from its weights (load_from).\n"
-            "# data_root holds train.txt and val.txt, a path and a class number a line; other classes than the\n"
-            "# recogniser's: model.classes, with bank=None, and without templates=None in cls_head.\n"
+            f"# {videos}\n"
+            "# Other classes than the recogniser's: model.classes, with bank=None, and without templates=None in\n"
+            "# cls_head.\n"
             f"_base_ = [{bases}]\n\n{body}\n")

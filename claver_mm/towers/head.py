@@ -103,6 +103,14 @@ class CLIPHead(nn.Module):
         self.text_offsets = nn.Parameter(torch.zeros(len(texts), self.embed_dim, device=self.device))
         self._moved_rows = {row: number for number, row in enumerate(texts.rows)}
 
+    def take_offsets(self, other: CLIPHead) -> None:
+        """Begin with the offsets that another head has learnt for the same classes; others stay as they are."""
+        if self.text_offsets is None or other.text_offsets is None:
+            return
+        for row, number in self._moved_rows.items():
+            if row in other._moved_rows:
+                self.text_offsets.data[number] = other.text_offsets.data[other._moved_rows[row]]
+
     def moved(self, features: Tensor, texts: Texts) -> Tensor:
         """Unit embeddings ``(C, K, E)`` of texts with the offsets of those classes that have one."""
         if self.text_offsets is None:

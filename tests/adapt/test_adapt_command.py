@@ -6,6 +6,7 @@ import sys
 import pytest
 import torch
 from claver_mm_cli import MISTAKE, main
+from claver_mm_cli.adapt import say
 
 from claver_mm.engine.configs import read_config
 from claver_mm.engine.launch import build_runner
@@ -95,6 +96,30 @@ def test_what_cannot_be_is_said(words, says, trained_tower, own_videos, tmp_path
     except SystemExit as stopped:  # argparse's own
         assert stopped.code == MISTAKE
     assert says in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("there", ["clips.csv", "clips.py", "clips"])
+def test_a_list_of_ones_own_is_not_written_over_by_that_of_the_finetuning(there, trained_tower, tmp_path, capsys):
+    """The list beside the config, NAME.csv, took the place of one with which the training was called."""
+    config, weights = trained_tower
+    (tmp_path / there).write_text("mine")
+    asked = tmp_path / there if there == "clips" else tmp_path / "clips.py"
+    assert call(tmp_path / "clips.csv", "--config", config, "--checkpoint", weights, "--out", tmp_path / "mine",
+                "--finetune-config", asked) == MISTAKE
+    assert ("ends in .py" if there == "clips" else f"{there} is there already") in capsys.readouterr().err
+    assert (tmp_path / there).read_text() == "mine"
+
+
+def test_options_of_a_temporal_part_beside_none_are_refused(trained_tower, own_videos, tmp_path, capsys):
+    config, weights = trained_tower
+    assert call(own_videos, "--config", config, "--checkpoint", weights, "--out", tmp_path / "mine", "--pattern",
+                "none", "--width", 32) == MISTAKE
+    assert "--pattern none asks for none" in capsys.readouterr().err
+
+
+def test_names_that_are_no_text_are_printed_as_escapes(capsys):
+    say("left out: caf\udce9.mp4")
+    assert capsys.readouterr().out == "left out: caf\\udce9.mp4\n"
 
 
 def test_a_folder_of_other_things_is_not_written_into(trained_tower, own_videos, tmp_path, capsys):

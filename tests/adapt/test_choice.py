@@ -74,3 +74,14 @@ def test_the_threshold_keeps_what_it_says_and_turns_away_what_is_unlike():
 def test_two_classes_leave_nothing_to_take_out():
     found = none_of_these(torch.tensor([[0.9, 0.1], [0.4, 0.6]]), torch.tensor([0, 1]))
     assert found.turned_away is None and found.value <= 0.65
+
+
+@pytest.mark.parametrize("classes", [2, 3])
+@pytest.mark.parametrize("count", [1, 2, 10, 19, 20, 45])
+def test_the_threshold_turns_away_one_in_twenty_at_most_however_few_there_are(classes, count):
+    """Between two videos lay the bound, so that of ten it turned away one."""
+    torch.manual_seed(0)
+    probabilities = torch.softmax(torch.randn(count, classes), dim=1)
+    found = none_of_these(probabilities, probabilities.argmax(dim=1))
+    assert found.kept * count >= count - count // 20
+    assert found.kept == pytest.approx((probabilities.max(dim=1).values >= found.value).float().mean().item())

@@ -1,11 +1,13 @@
 """One's own videos looked at: what is taken out and said, what is refused, what is held out."""
 import os
 import shutil
+import tarfile
 from collections import Counter
 
 import pytest
 
 from claver_mm.adapt.look import described, hold_out, look
+from claver_mm.adapt.strips import strip
 from claver_mm.protocols.clips import Clip, read_clips
 
 
@@ -72,6 +74,36 @@ def test_of_a_video_in_both_given_splits_the_one_for_training_goes(own):
     assert len(videos) == 12 and "is held out as well, and not learnt from" in videos.left_out[0]
     train, out = hold_out(videos)
     assert len(train) == 11 and videos.clips[out[0]] == clips[-1]
+
+
+def test_a_video_in_a_tar_shard_is_looked_at_like_any_other(own, tmp_path):
+    """Its digest was asked of a file of that name, which is none."""
+    with tarfile.open(tmp_path / "all.tar", "w") as shard:
+        shard.add(own / "up", "up")
+        shard.add(own / "down", "down")
+    clips = read_clips(own)
+    inside = [clip._replace(path=str(tmp_path / "all.tar" / os.path.relpath(clip.path, own))) for clip in clips]
+    assert look(inside).digests == look(clips).digests
+    assert strip(dict(video=os.path.relpath(inside[0].path, tmp_path), start=None, end=None), root=tmp_path).images
+
+
+def test_a_video_that_is_held_out_twice_counts_once_though_it_stands_in_training_too(own):
+    """It was compared with the first of all, the one for training, and so with none that was held out."""
+    first, *rest = [clip._replace(split="train") for clip in read_clips(own)]
+    copy = shutil.copy(first.path, own / "zz.mp4")
+    videos = look([first, *rest, first._replace(split="val"), first._replace(split="val", path=str(copy))])
+    assert len(videos) == 12 and len(hold_out(videos)[1]) == 1
+    assert videos.left_out[1] == f"{copy} is {first.path} once more"
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_files_that_several_classes_share_are_held_out_so_that_each_class_keeps_one(seed, own):
+    """Of three files with two classes each a draw for each class could take two, and a class had none to learn from."""
+    paths = [clip.path for clip in read_clips(own)[:3]]
+    clips = [Clip(path, name, *part) for path, names in zip(paths, ("ab", "bc", "ca"))
+             for name, part in zip(names, ((0.0, 0.5), (0.5, 1.0)))]
+    train, out = hold_out(look(clips), 0.5, seed)
+    assert {clips[place].label for place in train} == set("abc") and out
 
 
 @pytest.mark.parametrize("names", [["up"], ["up", "down"]])

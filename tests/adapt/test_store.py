@@ -70,6 +70,16 @@ def test_a_full_disk_is_named_and_what_was_there_stays(tmp_path, monkeypatch):
     assert not list(tmp_path.rglob("*.unfinished"))
 
 
+def test_a_folder_that_cannot_be_written_to_is_named(tmp_path, monkeypatch):
+    """What notes the use of a file says "Read-only file system", and not where."""
+    def refuse(*_):
+        raise OSError(30, "Read-only file system")
+
+    monkeypatch.setattr(module.os, "utime", refuse)
+    with pytest.raises(OSError, match="000.safetensors cannot be written to .Read-only file system.*--cache"):
+        TokenStore(tmp_path, {}).touch(["0" * 40])
+
+
 def test_killed_writers_leave_whole_files_alone(tmp_path):
     """Two processes write the same clips until they are killed; all that is there can be read."""
     code = ("import sys, torch\nfrom claver_mm.adapt.store import TokenStore\n"

@@ -268,3 +268,11 @@ def test_a_csv_file_gives_stretches_and_splits(tmp_path):
         filename=str(tmp_path / "v.mp4"), label=1, start=1.0, end=2.0).items() and len(data) == 1
     with pytest.raises(ValueError, match="stand in a list of numbers"):
         dataset(tmp_path, "", ann_file=str(tmp_path / "list.csv"), multi_class=True, num_classes=2)
+
+
+@pytest.mark.parametrize("split, test_mode", [("train", True), ("val", False)])
+def test_a_csv_file_without_clips_of_a_split_is_named(split, test_mode, tmp_path):
+    """A list of which nothing was held out ended in "need at least one array to concatenate"."""
+    (tmp_path / "list.csv").write_text(f"video,label,split\nv.mp4,run,{split}\nv.mp4,jump,{split}\n")
+    with pytest.raises(ValueError, match=f"list.csv has no clips of the split {'val' if test_mode else 'train'}"):
+        dataset(tmp_path, "", ann_file=str(tmp_path / "list.csv"), test_mode=test_mode)

@@ -48,7 +48,9 @@ def test_links_are_followed_and_circles_end(tmp_path):
 
 @pytest.mark.parametrize("names, words", [
     (["1.mp4", "2.mp4"], "holds no folders, but 2 videos"), ([], "holds no folders"),
-    (["a/x.txt"], "no videos in the 1 folders")])
+    (["a/x.txt"], "no videos in the 1 folders"),
+    (["a/1.mp4", "b/2.mp4", "c d/x.txt"], "no videos in .*c d, whose name is taken for a class"),
+    (["train/a/1.mp4", "train/b/1.mp4", "val/a/2.mp4", "val/c/x.txt"], "no videos in .*c, whose name")])
 def test_a_folder_without_classes_or_videos_is_refused(names, words, tmp_path):
     with pytest.raises(ValueError, match=words):
         read_clips(touch(tmp_path, *names))

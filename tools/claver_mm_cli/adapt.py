@@ -29,7 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=int, default=0)
     what = parser.add_argument_group("what trains")
     what.add_argument("--pattern", help="of the temporal part: kmt, kmct, ...; none for no temporal part")
-    what.add_argument("--depth", type=positive, default=2, help="its blocks (2)")
+    what.add_argument("--depth", type=positive, help="its blocks (2)")
     what.add_argument("--width", type=positive, help="its width; the tower's, but 256 at most")
     what.add_argument("--texts", choices=["learn", "keep"], default="learn",
                       help="whether the texts of the classes learn, or stay as they are")
@@ -49,10 +49,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                       help="where it lies, else $CLAVER_CACHE or ~/.cache/claver_mm")
     kept.add_argument("--cache-gb", type=within(float, 0), metavar="GB",
                       help="most that folder may hold; what was not used for longest goes")
-    parser.add_argument("--workers", type=int, help="processes that decode; one for each processor but one")
+    parser.add_argument("--workers", type=whole, help="processes that decode; one for each processor but one")
     parser.add_argument("--batch-size", type=positive, default=8, help="clips that go through the tower together (8)")
     parser.add_argument("--finetune-config", type=Path, metavar="FILE.py",
                         help="also write a config that claver train goes on with, everything trained")
+
+
+def whole(text: str) -> int:
+    """An argument's type: a whole number of at least 0."""
+    value = int(text)
+    if value < 0:
+        raise argparse.ArgumentTypeError(f"must be at least 0, got {text}")
+    return value
 
 
 def share(text: str) -> float:
@@ -72,14 +80,16 @@ def run(args: argparse.Namespace) -> None:
     import claver_mm  # noqa: F401, I001
     from claver_mm.adapt.adapter import Settings, adapt, prepare
     from claver_mm.adapt.encode import Sight
-    from claver_mm.adapt.handover import write_finetuning
+    from claver_mm.adapt.handover import check_finetuning, write_finetuning
     from claver_mm.adapt.page import write_report
     from claver_mm.adapt.start import Temporal
     from claver_mm.saved.folder import check_free
 
     check_free(args.out)
-    if args.finetune_config and args.finetune_config.exists():
-        raise FileExistsError(f"{args.finetune_config} is there already; name another file")
+    if args.finetune_config:
+        check_finetuning(args.finetune_config)
+    if args.pattern == "none" and (args.depth or args.width):
+        raise ValueError("--depth and --width are of a temporal part, and --pattern none asks for none; leave them out")
     temporal = None if args.pattern == "none" else Temporal(args.pattern, args.depth, args.width)
     settings = Settings(temporal, args.texts == "learn", args.lora, args.lora_text,
                         Sight(args.tokens, args.views), epochs=args.epochs,
@@ -97,17 +107,18 @@ def run(args: argparse.Namespace) -> None:
     adapted.recognizer.save_pretrained(args.out, metrics=metrics or None, record={
         key: value for key, value in report.items() if key not in ("clips", "left_out")})
     write_report(args.out, adapted)
-    if args.finetune_config:
-        write_finetuning(args.out, adapted, args.finetune_config)
-        say(f"everything trained: claver train {args.finetune_config}")
     say(summary(report))
     say(f"{args.out}: {sum(path.stat().st_size for path in args.out.rglob('*') if path.is_file()) / 1e6:.1f} MB; "
         f"look at {args.out / 'report.html'}\nclaver recognize VIDEO --model {args.out}")
+    if args.finetune_config:
+        write_finetuning(args.out, adapted, args.finetune_config)
+        say(f"everything trained: claver train {args.finetune_config}" + (
+            "" if adapted.held_out else " --no-validate, since no video was held out"))
 
 
 def say(words: str) -> None:
     from tqdm import tqdm
-    tqdm.write(words)
+    tqdm.write(words.encode(errors="backslashreplace").decode())  # names of files may be no text
 
 
 def summary(report: dict) -> str:
