@@ -46,8 +46,8 @@ def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--arch", default="ViT-B-32")
     parser.add_argument("--frames", type=int, default=8)
-    parser.add_argument("--clips", type=int, default=16)
-    parser.add_argument("--turns", type=int, default=3)
+    parser.add_argument("--clips", type=int, default=4)
+    parser.add_argument("--turns", type=int, default=2)
     parser.add_argument("--sizes", type=int, nargs=2, default=[1000, 10000], help="clips of the two stores")
     parser.add_argument("--store", type=int, help=argparse.SUPPRESS)
     parser.add_argument("--out", type=Path, default=Path("work_dirs/benchmark_adapt"))
@@ -87,6 +87,7 @@ def times(recognizer: Recognizer, videos: list[Path], root: Path, options: argpa
         parameters = sum(p.numel() for p in begun.claver.parameters() if p.requires_grad)
         rows.append(dict(choice=name, kept=kept.bytes_of_one(), from_videos=encoded + trained, on_tokens=trained,
                          ratio=(encoded + trained) / trained, parameters=parameters))
+        print(rows[-1], file=sys.stderr, flush=True)
     return rows
 
 
