@@ -123,7 +123,7 @@ def test_kmct_is_of_full_rank_here(motion_videos, tmp_path):
 @pytest.mark.parametrize("study, options, says", [
     ("order", ["--pairs", "nowhere.csv"], "no file of class pairs at nowhere.csv"),
     ("rank", ["--beside", "nowhere.json"], "no earlier result at nowhere.json"),
-    ("rank", ["--cfg-options", "val_dataloader.dataset.pipeline.4.input_format=NCHW", "--frames", "2"],
+    ("rank", ["--cfg-options", "val_dataloader.dataset.pipeline.5.input_format=NCHW", "--frames", "2"],
      "this one gives NCHW"),
     ("shuffling", ["--cfg-options", "model.neck=None"], "toy.pth does not fit the model; .*left over: neck"),
 ])

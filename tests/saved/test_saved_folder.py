@@ -81,7 +81,7 @@ def test_a_setting_that_would_be_lost_is_named(recognizer, tmp_path, monkeypatch
 def test_a_step_of_chance_is_not_saved(build, tmp_path):
     recognizer = build("claver_motion")
     recognizer.config.val_dataloader.dataset.pipeline.append(dict(type="Flip"))
-    with pytest.raises(ValueError, match="the pipeline.6 is 'Flip', and not one of the steps"):
+    with pytest.raises(ValueError, match="the pipeline.7 is 'Flip', and not one of the steps"):
         recognizer.save_pretrained(tmp_path / "it")
 
 
@@ -185,4 +185,4 @@ def test_a_config_of_the_host_comes_out_of_it(recognizer, folder, motion_videos)
     assert config.test_dataloader.dataset.ann_file == str(motion_videos / "val.txt")
     assert plain(config.test_dataloader.dataset.pipeline) == plain(recognizer.config.test_dataloader.dataset.pipeline)
     assert [step.type for step in config.train_dataloader.dataset.pipeline] == [
-        "OpenVideo", "UniformSample", "DecodeFrames", "RandomCrop", "FormatShape", "PackActionInputs"]
+        "OpenVideo", "UniformSample", "DecodeFrames", "Resize", "RandomCrop", "FormatShape", "PackActionInputs"]
