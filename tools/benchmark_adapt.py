@@ -82,7 +82,7 @@ def times(recognizer: Recognizer, videos: list[Path], root: Path, options: argpa
             kept = Encoded(begun, found, sight, root / f"{name}{turn}")
             encode.append(seconds(partial(kept.encode, workers=0)) / len(clips))
             step.append(seconds(partial(train, begun.claver, begun.head.texts, kept, found.labels, places, [],
-                                        Schedule(epochs=1, batch_size=len(clips)))) / len(clips))
+                                        Schedule(epochs=1, min_steps=1, batch_size=len(clips)))) / len(clips))
         encoded, trained = statistics.median(encode), statistics.median(step)
         parameters = sum(p.numel() for p in begun.claver.parameters() if p.requires_grad)
         rows.append(dict(choice=name, kept=kept.bytes_of_one(), from_videos=encoded + trained, on_tokens=trained,
@@ -101,10 +101,10 @@ def memory_of(count: int, options: argparse.Namespace) -> int:
         width = begun.claver.clip.tower.width
         for keys in kept.keys:
             kept.store.put(keys[0], torch.randn(options.frames, 1, width).half())
-        train(begun.claver, begun.head.texts, kept, found.labels, list(range(64)), [], Schedule(epochs=1))
+        train(begun.claver, begun.head.texts, kept, found.labels, list(range(64)), [], Schedule(epochs=1, min_steps=1))
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         train(begun.claver, begun.head.texts, kept, found.labels, list(range(count)), [],
-              Schedule(epochs=1))
+              Schedule(epochs=1, min_steps=1))
         return 1024 * (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
 
 
