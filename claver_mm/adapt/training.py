@@ -112,7 +112,10 @@ def train(claver: CLAVER, texts: Texts, source: Source, labels: Sequence[int], t
         state["logits"].append(predict(claver, texts, source, held_out))
         state["merit"] = _merit(state["logits"][0], targets[list(held_out)])
     start = _copied(parameters) if state["epoch"] == 0 else state["start"]
-    text = None if any(name.startswith("clip.text") for name in parameters) else claver.kept_text_features(texts)
+    frozen_text = None  # encoded once where the text tower does not learn
+    if not any(parameter.requires_grad for parameter in claver.clip.text.parameters()):
+        with torch.no_grad():
+            frozen_text = claver.text_features(texts.tokens)
     while state["epoch"] < epochs and state["epoch"] - state["best"] < schedule.patience:
         epoch = state["epoch"] + 1
         generator = torch.Generator().manual_seed(mixed_seed(schedule.seed, epoch))
@@ -121,7 +124,7 @@ def train(claver: CLAVER, texts: Texts, source: Source, labels: Sequence[int], t
         claver.train()
         with drawing_from(mixed_seed(schedule.seed, epoch)):
             for places, view in batches:
-                loss = _step(claver, texts, text, source.tokens(places, view), targets[places])
+                loss = _step(claver, texts, frozen_text, source.tokens(places, view), targets[places])
                 optimizer.zero_grad()
                 loss.backward()
                 nn.utils.clip_grad_norm_(list(parameters.values()), 1.0)
@@ -171,10 +174,12 @@ def _batches(places: Sequence[int], views: int, batch_size: int,
         yield batch.tolist(), int(torch.randint(views, (), generator=generator))
 
 
-def _step(claver: CLAVER, texts: Texts, text: Tensor | None, tokens: Tensor, targets: Tensor) -> Tensor:
-    """Mean over texts of the cross entropy over classes, equation 9 with all texts."""
+def _step(claver: CLAVER, texts: Texts, frozen_text: Tensor | None, tokens: Tensor, targets: Tensor) -> Tensor:
+    """Mean over texts of the cross entropy over classes, equation 9 with all texts; their features ``(C, M, E)`` before
+    offsets where the text tower does not learn."""
     video = claver.read(claver.mix(tokens)).mean(dim=1)
-    logits = claver.logits(video, _text_features(claver, texts) if text is None else text)  # (B, M, C)
+    text = claver.text_features(texts.tokens) if frozen_text is None else frozen_text
+    logits = claver.logits(video, claver.clip.moved(text, texts))  # (B, M, C)
     return cross_entropy(logits.flatten(0, 1), targets.repeat_interleave(logits.shape[1]))
 
 
@@ -186,13 +191,6 @@ def _groups(parameters: dict[str, nn.Parameter], schedule: Schedule) -> list[dic
         decay = 0.0 if parameter.ndim < 2 or name == "clip.text_offsets" else schedule.weight_decay
         groups.setdefault((lr, decay), []).append(parameter)
     return [dict(params=group, lr=lr, weight_decay=decay) for (lr, decay), group in groups.items()]
-
-
-def _text_features(claver: CLAVER, texts: Texts) -> Tensor:
-    """``(C, M, E)`` with gradients for what learns: the offsets of classes, and the text tower where it does."""
-    if not any(parameter.requires_grad for parameter in claver.clip.text.parameters()):
-        return claver.kept_text_features(texts)
-    return claver.clip.moved(claver.text_features(texts.tokens), texts)
 
 
 def _rate(step: int, steps: int) -> float:
