@@ -17,7 +17,7 @@ from torch import Tensor
 from ..catalog import find_classes
 from ..language.prompts import read_lines
 from ..messages import quoted
-from ..model import CLAVER
+from ..model import CLAVER, class_scores
 from ..protocols.clips import Clip, read_clips
 from ..randomness import drawing_from
 from ..recognizer import Recognizer
@@ -34,7 +34,7 @@ from .lora import add_lora, is_direction, merge_lora
 from .measures import elsewhere_of, measured, root_of
 from .start import Temporal, started
 from .store import STATE, default_folder, readable
-from .training import Schedule, Trained, learnt, predict, train
+from .training import Schedule, Trained, learnt, predict, train, video_features
 
 ALPHAS = tuple(number / 10 for number in range(11))
 RATE_TIMES_WIDTH = 0.2
@@ -272,13 +272,15 @@ def _chosen(recognizer: Recognizer, trained: Trained, encoded: Encoded, videos: 
         alphas=[dict(alpha=alpha, accuracy=accuracy(one, labels)) for alpha, one in zip(alphas, logits)],
         judged_by_the_other_half=judged.eq(labels).float().mean().item(),
         calibration_error_before=reliability(logits[chosen].exp(), labels)[1])
-    scale = claver.clip.logit_scale.detach().clone()
+    scale, video = claver.clip.logit_scale.detach().clone(), video_features(claver, encoded, held_out)
+    text = claver.kept_text_features(texts).detach()
 
     def loss(temperature: float) -> float:
-        claver.clip.logit_scale.data.copy_(scale - math.log(temperature))
-        return torch.nn.functional.cross_entropy(predict(claver, texts, encoded, held_out), labels).item()
+        scores = class_scores(claver.logits(video, text) / temperature, claver.score)
+        return torch.nn.functional.cross_entropy(scores, labels.to(scores.device)).item()
 
-    found["temperature"] = best_temperature(loss)
+    with torch.no_grad():
+        found["temperature"] = best_temperature(loss)
     claver.clip.logit_scale.data.copy_(scale - math.log(found["temperature"]))
     return found
 

@@ -152,18 +152,28 @@ def train(claver: CLAVER, texts: Texts, source: Source, labels: Sequence[int], t
                    time.monotonic() - began)
 
 
-def predict(claver: CLAVER, texts: Texts, source: Source, places: Sequence[int], batch_size: int = 32) -> Tensor:
+def predict(claver: CLAVER, texts: Texts, source: Source, places: Sequence[int]) -> Tensor:
     """Log-probabilities of clips, ``(N, C)``, float32 on the CPU; those of the recogniser's one view."""
+    return log_probabilities(claver, texts, video_features(claver, source, places))
+
+
+def video_features(claver: CLAVER, source: Source, places: Sequence[int], batch_size: int = 32) -> Tensor:
+    """Embeddings of clips, ``(N, E)``."""
     was = claver.training
     claver.eval()
-    found = [torch.empty(0, len(texts))]
+    found = [torch.empty(0, claver.clip.embed_dim, device=claver.device)]
     with torch.no_grad():
-        features = claver.kept_text_features(texts)
         for first in range(0, len(places), batch_size):
-            video = claver.read(claver.mix(source.tokens(places[first:first + batch_size]))).mean(dim=1)
-            found.append(class_scores(claver.logits(video, features), claver.score).log_softmax(dim=-1).cpu())
+            found.append(claver.read(claver.mix(source.tokens(places[first:first + batch_size]))).mean(dim=1))
     claver.train(was)
     return torch.cat(found)
+
+
+def log_probabilities(claver: CLAVER, texts: Texts, video: Tensor) -> Tensor:
+    """Of embeddings of clips: ``(N, E) -> (N, C)``, float32 on the CPU."""
+    with torch.no_grad():
+        logits = claver.logits(video, claver.kept_text_features(texts))
+        return class_scores(logits, claver.score).log_softmax(dim=-1).cpu()
 
 
 def _batches(places: Sequence[int], views: int, batch_size: int,
