@@ -34,8 +34,9 @@ from .language.texts import Labels, Texts, listed
 from .messages import quoted
 from .model import CLAVER, class_scores
 from .models.contrastive_head import ContrastiveTextHead
-from .protocols.views import read_view
+from .protocols.views import pipeline_of, read_view
 from .saved.mixin import Saved
+from .settings.keys import plain
 from .towers.architectures import shown_arch
 from .weights import load_strict, read_state_dict
 
@@ -93,11 +94,9 @@ class Recognizer(Saved):
         self.config = config
         if not config.get("test_dataloader"):
             raise ValueError("the config has no test_dataloader, whose pipeline says what a model sees of a video")
-        several = config.test_dataloader.dataset.pipeline
-        single = (config.get("val_dataloader") or config.test_dataloader).dataset.pipeline
         with DefaultScope.overwrite_default_scope(config.get("default_scope", "mmaction")):
             self.model = MODELS.build(copy.deepcopy(config.model))
-            self._pipelines = dict(config=Compose(copy.deepcopy(several)), one=Compose(copy.deepcopy(single)))
+            self._pipelines = {views: Compose(self.steps(views)) for views in VIEWS}
         self.head = self.model.cls_head
         if not isinstance(self.head, ContrastiveTextHead):
             raise ValueError(f"labels need a ContrastiveTextHead, the config has a {type(self.head).__name__}; use "
@@ -263,6 +262,11 @@ class Recognizer(Saved):
         """
         from .timeline.timeline import timeline
         return timeline(self, video, labels, **how)
+
+    def steps(self, views: str) -> list[dict]:
+        """Steps of the pipeline behind ``views`` (``one`` or ``config``), as plain settings."""
+        loader = views == "one" and self.config.get("val_dataloader") or self.config.test_dataloader
+        return [plain(step) for step in pipeline_of(loader.dataset)]
 
     def view(self, video: Video) -> View:
         """One video as the validation pipeline shows it to the model.

@@ -19,10 +19,9 @@ from tqdm import tqdm
 from ..inputs import as_input, opened
 from ..messages import quoted
 from ..model import CLAVER
-from ..protocols.views import kind_of, pipeline_of
+from ..protocols.views import behind_decoding
 from ..randomness import drawing_from, mixed_seed
 from ..recognizer import Recognizer
-from ..settings.keys import plain
 from ..towers.architectures import model_config
 from ..towers.head import class_tokens_suffice
 from ..video.shards import UnreadableVideo
@@ -88,14 +87,11 @@ def frames_of(steps: Compose, videos: Videos, place: int, view: int) -> dict | E
 
 def view_steps(recognizer: Recognizer, views: int) -> list[list[dict]]:
     """The steps of each view of a clip, as plain data: that of the recogniser's validation, then augmented ones."""
-    config = recognizer.config
-    tested = [plain(step) for step in pipeline_of((config.get("val_dataloader") or config.test_dataloader)["dataset"])]
-    augmented = copy.deepcopy(tested)
+    tested, augmented = recognizer.steps("one"), recognizer.steps("one")
     for step in augmented:
         if "clip_len" in step:
             step.update(test_mode=False, num_clips=1)
-    behind = next(number for number, step in enumerate(tested) if "Decode" in kind_of(step)) + 1
-    augmented.insert(behind, dict(type="RandomZoom", area=AREA))
+    augmented.insert(behind_decoding(tested), dict(type="RandomZoom", area=AREA))
     return [tested, *[augmented] * (views - 1)]
 
 

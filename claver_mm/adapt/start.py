@@ -11,7 +11,7 @@ from mmengine.config import Config
 from mmengine.registry import DefaultScope
 
 from ..language.shipped import find_bank
-from ..protocols.views import pipeline_of, read_view
+from ..protocols.views import read_view
 from ..randomness import drawing_from
 from ..recognizer import Recognizer
 from ..settings.keys import plain
@@ -77,7 +77,7 @@ def started(recognizer: Recognizer, classes: Sequence[str], temporal: Temporal |
         model["neck"] = dict(
             type="TemporalNeck", arch=arch, pattern=temporal.pattern or "kmt", depth=temporal.depth or DEPTH,
             embed_dims=None if width == tower.width else width, embedding_std=EMBEDDING_STD,
-            num_frames=read_view(_pipeline(recognizer.config, "val")).frames, zero_init_residual=width == tower.width,
+            num_frames=read_view(recognizer.steps("one")).frames, zero_init_residual=width == tower.width,
             class_tokens_only=class_tokens_suffice(tower, recognizer.head.pool))
         with DefaultScope.overwrite_default_scope("mmaction"), drawing_from(seed):
             neck = MODELS.build(dict(model["neck"]))
@@ -85,9 +85,9 @@ def started(recognizer: Recognizer, classes: Sequence[str], temporal: Temporal |
     if head["text_offsets"]:
         state[f"cls_head.{OFFSETS}"] = torch.zeros(len(classes), recognizer.head.clip.embed_dim)
     config = dict(default_scope="mmaction", model=model)
-    for split in ("val", "test"):
+    for split, views in (("val", "one"), ("test", "config")):
         config[f"{split}_dataloader"] = dict(batch_size=8, num_workers=2, dataset=dict(
-            type="ActionVideoDataset", pipeline=_pipeline(recognizer.config, split), test_mode=True))
+            type="ActionVideoDataset", pipeline=recognizer.steps(views), test_mode=True))
     begun = Recognizer(Config(config), state, recognizer.claver.device)
     begun._prompts_of_known_labels, begun._tower = recognizer._prompts_of_known_labels, recognizer._tower
     if learnt:
@@ -124,8 +124,3 @@ def _check_same(temporal: Temporal, recognizer: Recognizer) -> None:
         if asked not in (None, own):
             raise ValueError(f"the recogniser has a temporal part already, which is trained further: its {what} is "
                              f"{own} and cannot become {asked}; leave {what} out, or start from the tower")
-
-
-def _pipeline(config: Config, split: str) -> list[dict]:
-    loader = config.get(f"{split}_dataloader") or config.test_dataloader
-    return [plain(step) for step in pipeline_of(loader.dataset)]

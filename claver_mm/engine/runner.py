@@ -6,7 +6,6 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
-from pathlib import Path
 
 from mmaction.registry import RUNNERS
 from mmengine.config import Config
@@ -20,13 +19,12 @@ from mmengine.runner import BaseLoop, Runner
 from torch import distributed, nn
 from torch.utils.data import DataLoader
 
-from ..messages import shown
 from ..settings.schedule import has_a_step, is_by_iteration
-from ..weights import WeightsDoNotFit
 from ..weights.difference import is_difference, load_over
-from .checkpoints import damage, find_checkpoint
+from .checkpoints import find_checkpoint
 from .configs import completed
 from .console import calm, is_calm
+from .loading import forgiving, misfits_named
 from .loop import ResumableTrainLoop
 from .ranks import decided_by_rank_0, end_with_launcher, timeout_of
 from .sharding import is_sharded, keep_state_whole, shard
@@ -302,31 +300,10 @@ class ClaverRunner(Runner):
         if is_difference(filename):
             return self._load_difference(model, filename)
 
-        def forgive(_: nn.Module, keys) -> None:
-            for names in keys:
-                names[:] = [name for name in names if not any(re.search(pattern, name) for pattern in allowed)]
-
-        handle = model.register_load_state_dict_post_hook(forgive)
-        try:
+        with forgiving(model, allowed), misfits_named(filename):
             checkpoint = super().load_checkpoint(filename, map_location, strict, list(revise_keys))
-            self.checkpoint = filename
-            return checkpoint
-        except Exception as error:  # torch has many for damaged files, OSError among them
-            if Path(filename).is_file() and (wrong := damage(filename)):
-                raise ValueError(f"checkpoint {filename} cannot be loaded: {wrong}") from error
-            if not isinstance(error, RuntimeError | WeightsDoNotFit):
-                raise
-            lines = [line for line in str(error).splitlines() if line]
-            if not isinstance(error, WeightsDoNotFit) and "do not match exactly" not in lines[0]:
-                raise
-            some = "\n".join(shown(line, 400) for line in lines[:8])
-            more = f"\n(and {len(lines) - 8} more)" if len(lines) > 8 else ""
-            raise WeightsDoNotFit(
-                f"checkpoint {filename} does not fit the model of this config:\n{some}{more}\n"
-                "Use the config that it was trained with (arch, depth, neck), or name what may stay untrained or be "
-                "left over in load_allow_missing") from error
-        finally:
-            handle.remove()
+        self.checkpoint = filename
+        return checkpoint
 
     def _load_difference(self, model: nn.Module, filename: str) -> dict:
         if is_sharded(self.model):

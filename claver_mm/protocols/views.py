@@ -59,6 +59,11 @@ def innermost(dataset: Mapping) -> Mapping:
     return inner
 
 
+def behind_decoding(pipeline: Sequence[Mapping]) -> int:
+    """Place of the first step that takes decoded frames (``imgs``)."""
+    return next(number for number, step in enumerate(pipeline) if "Decode" in kind_of(step)) + 1
+
+
 def read_view(pipeline: Sequence[Mapping]) -> View:
     """What a pipeline makes of a video.
 

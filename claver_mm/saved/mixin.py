@@ -242,8 +242,7 @@ def _contract(recognizer: Any, kind: str, reference: str | None) -> dict:
     if kind_of(given) != "ActionDataPreprocessor" or given.get("to_rgb"):
         raise ValueError(f"model.data_preprocessor={given!r:.100} cannot be saved: one of the type "
                          "ActionDataPreprocessor, of RGB, can")
-    several = config["test_dataloader"]["dataset"]["pipeline"]
-    one = (config.get("val_dataloader") or config["test_dataloader"])["dataset"]["pipeline"]
+    one, several = recognizer.steps("one"), recognizer.steps("config")
     depth = 0 if claver.temporal is None else len(claver.temporal.resblocks)
     temporal = rules.temporal_of(model, depth)
     text_cfg = model_config(claver.arch)["text_cfg"]

@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 from ..language.prompts import ACTION_TEMPLATES
 from ..language.texts import Labels, Texts
-from ..protocols.views import pipeline_of, read_view
+from ..protocols.views import behind_decoding, read_view
 from ..recognizer import Recognizer
 from ..video.decode import VideoReader, stretch
 from ..video.shards import locate_video
@@ -110,8 +110,7 @@ def timeline(recognizer: Recognizer, video: str | Path, labels: Labels | Texts |
     reader = VideoReader(locate_video(str(video)), str(video))
     try:
         first, stop = stretch(0.0 if start is None else start, end, len(reader), reader.fps, str(video))
-        T = read_view(pipeline_of((recognizer.config.get("val_dataloader")
-                                   or recognizer.config.test_dataloader).dataset)).frames
+        T = read_view(recognizer.steps("one")).frames
         grid = _grid(first, stop, reader.fps, T, window)
         stride = max(1, round((window / 4 if every is None else every) / (window / T)))
         rows: list[Tensor] = []
@@ -162,11 +161,10 @@ def _kept(recognizer: Recognizer, reader: VideoReader, grid: np.ndarray, frames_
 @torch.no_grad()
 def _through_tower(recognizer: Recognizer, frames: list[np.ndarray]) -> Tensor:
     steps = recognizer._pipelines["one"].transforms
-    behind = next(number for number, step in enumerate(steps) if "Decode" in type(step).__name__) + 1
     shape = frames[0].shape[:2]
     results: dict = dict(imgs=list(frames), img_shape=shape, original_shape=shape, modality="RGB", num_clips=1,
                          clip_len=len(frames), label=-1, filename="frames of a timeline")
-    for step in steps[behind:]:
+    for step in steps[behind_decoding(recognizer.steps("one")):]:
         results = step(results)
     claver = recognizer.claver
     with recognizer._asked:
