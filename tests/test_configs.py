@@ -228,3 +228,16 @@ def test_configs_work_from_any_folder(tmp_path, monkeypatch):
     cfg = read_config(ROOT / "configs/claver_b32_k400.py")
     assert MODELS.build(dict(type="CLIPBackbone", arch=cfg.model.backbone.arch)) is not None
     assert len(open(cfg.model.cls_head.classes).read().splitlines()) == 400
+
+
+PIPELINES = [pytest.param(path, split, id=f"{path.stem}-{split}")
+             for path in sorted((ROOT / "configs").rglob("*.py")) for split in ("train", "val", "test")
+             if f"{split}_pipeline = [" in path.read_text()]
+
+
+@pytest.mark.parametrize("path, split", PIPELINES)
+def test_a_crop_of_fixed_size_is_cut_out_of_frames_of_known_size(path, split):
+    """The motion configs cut 32 pixels out of 720 without a word, and told 41.7 % right instead of all."""
+    steps = [step.type for step in Config.fromfile(path)[f"{split}_pipeline"]]
+    crops = [number for number, kind in enumerate(steps) if kind in ("RandomCrop", "CenterCrop", "ThreeCrop")]
+    assert all("Resize" in steps[:number] for number in crops)
