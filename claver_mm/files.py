@@ -4,6 +4,7 @@ Pure: imports the standard library alone.
 """
 from __future__ import annotations
 
+import hashlib
 import os
 import secrets
 from collections.abc import Iterator
@@ -30,6 +31,12 @@ def read_text(path: str | Path, what: str = "file") -> str:
         return path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
         raise ValueError(f"{path} is no text in UTF-8: {error}") from error
+
+
+def sha256_of_file(path: str | Path) -> str:
+    """SHA-256 of a file of any size, read piece by piece."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def write_text(path: str | Path, text: str) -> None:

@@ -15,12 +15,14 @@ import torch
 from torch import Tensor
 
 from ..catalog import find_classes
+from ..engine.console import clock
 from ..language.prompts import read_lines
 from ..messages import quoted
 from ..model import CLAVER, class_scores
 from ..protocols.clips import Clip, read_clips
 from ..randomness import drawing_from
 from ..recognizer import Recognizer
+from ..weights.difference import sha256_of
 from .choice import (
     accuracy,
     best_candidate,
@@ -28,12 +30,12 @@ from .choice import (
     judged_by_the_other_half,
     reliability,
 )
-from .encode import Encoded, Sight, weights_digest
+from .encode import Encoded, Sight
 from .look import Videos, described, hold_out, look
 from .lora import add_lora, is_direction, merge_lora
 from .measures import elsewhere_of, measured, root_of
 from .start import Temporal, started
-from .store import STATE, default_folder, readable
+from .store import STATE, default_folder, sized
 from .training import Schedule, Trained, learnt, predict, train, video_features
 
 ALPHAS = tuple(number / 10 for number in range(11))
@@ -138,7 +140,7 @@ def adapt(recognizer: Recognizer, videos: str | Path | Sequence[Clip] | Videos, 
     for why in encoded.failed.values():
         say(f"left out: {why}")
     files, nbytes = encoded.store.size()
-    say(f"{root} holds {readable(nbytes)} of {files} clips, of this run and others")
+    say(f"{root} holds {sized(nbytes)} of {files} clips, of this run and others")
     training, held_out = ([place for place in places if place not in encoded.failed] for places in (training, held_out))
     _check_classes(found, training, encoded.failed)
     before = elsewhere.ranked_first(recognizer, held_out) if elsewhere else None
@@ -203,9 +205,9 @@ def prepare(recognizer: Recognizer, videos: str | Path | Sequence[Clip] | Videos
     schedule = _schedule(begun, settings)
     missing = encoded.missing()
     say(f"{begun}\n{len(training)} clips to learn from, {len(held_out)} held out; {_plan(settings, begun)}, for at "
-        f"most {schedule.epochs} epochs\n{readable(encoded.bytes_of_all())} are kept of them in "
+        f"most {schedule.epochs} epochs\n{sized(encoded.bytes_of_all())} are kept of them in "
         f"{encoded.store.folder}; " + (f"{missing} of {len(found) * sight.views} views are yet to be encoded"
-                                       + (f", {_time(encoded.seconds_of_one() * missing)} or so" if missing > 1 else "")
+                                       + (f", {clock(encoded.seconds_of_one() * missing)} or so" if missing > 1 else "")
                                        if missing else "all of it is there"))
     return Prepared(begun, found, encoded, training, held_out, schedule)
 
@@ -215,11 +217,6 @@ def _schedule(recognizer: Recognizer, settings: Settings) -> Schedule:
     lr = schedule.lr if temporal is None else RATE_TIMES_WIDTH / temporal.temporal_embedding.shape[2]
     given = dict(epochs=settings.epochs, lr=lr if settings.lr is None else settings.lr)
     return replace(schedule, **{key: value for key, value in given.items() if value is not None})
-
-
-def _time(seconds: float) -> str:
-    return f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:.0f} min" if seconds < 6000 else (
-        f"{seconds / 3600:.1f} h")
 
 
 def _plan(settings: Settings, recognizer: Recognizer) -> str:
@@ -241,7 +238,7 @@ def _check_classes(videos: Videos, training: Sequence[int], failed: dict[int, st
 
 def _run_key(begun: Recognizer, encoded: Encoded, settings: Settings, schedule: Schedule, *more: object) -> str:
     """All that the result of a training depends on, the weights and texts that it starts from among it."""
-    begins = weights_digest(begun.claver), begun.head.texts.digest
+    begins = sha256_of(begun.claver.state_dict()), begun.head.texts.digest
     content = [encoded.recipe, encoded.keys, encoded.videos.labels, asdict(settings), asdict(schedule), more,
                torch.__version__, *begins]
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:32]

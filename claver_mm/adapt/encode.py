@@ -2,7 +2,6 @@
 from __future__ import annotations
 
 import copy
-import hashlib
 import re
 import time
 from collections.abc import Iterator, Sequence
@@ -12,7 +11,7 @@ from pathlib import Path
 import torch
 from mmengine.dataset import Compose, pseudo_collate
 from mmengine.registry import DefaultScope
-from torch import Tensor, nn
+from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
@@ -25,8 +24,9 @@ from ..recognizer import Recognizer
 from ..towers.architectures import model_config
 from ..towers.head import class_tokens_suffice
 from ..video.shards import UnreadableVideo
+from ..weights.difference import sha256_of
 from .look import Videos, digest_of
-from .store import TokenStore, readable
+from .store import TokenStore, sized
 
 FORMAT = 1
 """Counts up when tokens of one and the same recipe come out otherwise."""
@@ -127,7 +127,7 @@ class Encoded:
         self._steps = composed(steps)
         normalisation = recognizer.model.data_preprocessor
         self.recipe = dict(
-            format=FORMAT, tower=weights_digest(claver.visual), image_size=list(claver.preprocessing.size),
+            format=FORMAT, tower=sha256_of(claver.visual.state_dict()), image_size=list(claver.preprocessing.size),
             mean=normalisation.mean.flatten().tolist(), std=normalisation.std.flatten().tolist(), steps=steps[:2],
             tokens=sight.tokens, token_grid=claver.token_grid, dtype="float16",
             config={key: value for key, value in model_config(claver.arch).items() if key != "text_cfg"})
@@ -148,7 +148,7 @@ class Encoded:
         if not wanted:
             return
         self.store.make_room(len(wanted), self.bytes_of_one(), (key for keys in self.keys for key in keys))
-        bar = tqdm(total=len(wanted), desc=f"encoding ({readable(len(wanted) * self.bytes_of_one())})", unit="clip",
+        bar = tqdm(total=len(wanted), desc=f"encoding ({sized(len(wanted) * self.bytes_of_one())})", unit="clip",
                    leave=False, disable=not progress)
         for places, tokens in self._encoded(wanted, batch_size, workers, bar):
             for (place, view), one in zip(places, tokens):
@@ -252,12 +252,3 @@ def _check_class_tokens(claver: CLAVER) -> None:
     if temporal is not None and temporal.pattern != "class_token":
         raise ValueError(f"the temporal part ({temporal.pattern}) reads all tokens of a frame, class tokens alone are "
                          "to be kept; keep all tokens, or leave the pattern out")
-
-
-def weights_digest(module: nn.Module) -> str:
-    """SHA-256 of all weights of a module, by name."""
-    digest = hashlib.sha256()
-    for name, value in sorted(module.state_dict().items()):
-        digest.update(f"{name} {value.dtype} {tuple(value.shape)}\n".encode())
-        digest.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
-    return digest.hexdigest()

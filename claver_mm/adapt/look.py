@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 
 from tqdm import tqdm
 
+from ..files import sha256_of_file
 from ..messages import quoted, shown
 from ..protocols.clips import Clip, class_names
 from ..video.checks import Finding, Settings, check_videos
@@ -185,5 +186,4 @@ def digest_of(path: str) -> str:
     source = locate_video(path)
     if isinstance(source, bytes):  # of a shard
         return hashlib.sha256(source).hexdigest()
-    with open(source, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return sha256_of_file(source)

@@ -128,8 +128,8 @@ class TokenStore:
             files = [(stat.st_mtime, stat.st_size, path) for path, stat in _files(self.root)]
             own = sum(size for _, size, path in files if path in mine)
             if own + wanted > self.max_bytes:
-                raise ValueError(f"the tokens of this run take {readable(own + wanted)}, more than the cache may hold "
-                                 f"({readable(self.max_bytes)}); raise --cache-gb, or keep fewer tokens (--tokens)")
+                raise ValueError(f"the tokens of this run take {sized(own + wanted)}, more than the cache may hold "
+                                 f"({sized(self.max_bytes)}); raise --cache-gb, or keep fewer tokens (--tokens)")
             total = sum(size for _, size, _ in files)
             for _, size, path in sorted(files):
                 if total + wanted <= self.max_bytes:
@@ -139,8 +139,8 @@ class TokenStore:
                     total -= size
         free = shutil.disk_usage(self.folder).free
         if wanted > free:
-            raise OSError(f"the tokens of {count} clips take {readable(wanted)}, and {self.folder} has "
-                          f"{readable(free)} left; make room, name another folder (--cache), or keep fewer tokens "
+            raise OSError(f"the tokens of {count} clips take {sized(wanted)}, and {self.folder} has "
+                          f"{sized(free)} left; make room, name another folder (--cache), or keep fewer tokens "
                           "(--tokens)")
 
     def size(self) -> tuple[int, int]:
@@ -167,7 +167,7 @@ def _files(folder: Path) -> Iterable[tuple[Path, os.stat_result]]:
                     continue
 
 
-def readable(nbytes: float) -> str:
+def sized(nbytes: float) -> str:
     """``1.5 GB``."""
     power = min(4, max(0, int(math.log(nbytes, 1000)))) if nbytes >= 1 else 0
     return f"{nbytes / 1000 ** power:.3g} {('B', 'kB', 'MB', 'GB', 'TB')[power]}"

@@ -17,7 +17,7 @@ from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
 
 from ..datasets.video_dataset import leaf_datasets
-from ..files import write_text
+from ..files import sha256_of_file, write_text
 from ..protocols.views import pipeline_of, read_view
 from ..towers.pretrained import reference_of, resolve_pretrained
 from ..version import __version__
@@ -252,9 +252,3 @@ def commit(folder: Path = HERE) -> dict:
 
 def sha256_of_text(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
-
-
-def sha256_of_file(path: Path) -> str:
-    """SHA-256 of a file of any size, read piece by piece."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

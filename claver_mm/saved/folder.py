@@ -11,7 +11,6 @@ Pure: imports nothing of ``mm*``.
 """
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import re
@@ -21,7 +20,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from ..files import read_text
+from ..files import read_text, sha256_of_file
 from .contract import FILES, FORMAT, Contract, check
 
 CONFIG, WEIGHTS, TEXTS, RECORD, CARD, METAFILE = ("config.json", "model.safetensors", "texts.json", "record.json",
@@ -64,7 +63,7 @@ def read(folder: str | Path) -> Contract:
     for name, digest in contract["files"].items():
         if not (folder / name).is_file():
             raise FileNotFoundError(f"no {name} in {folder}: it was not copied or downloaded to its end")
-        if _sha256(folder / name) != digest:
+        if sha256_of_file(folder / name) != digest:
             raise ValueError(f"{folder} is of two recognisers, or damaged: {name} is not the one that its {CONFIG} was "
                              "written beside; save, copy or download all of it again")
     return contract
@@ -73,12 +72,7 @@ def read(folder: str | Path) -> Contract:
 def digests(folder: Path) -> dict[str, str]:
     """SHA-256 of those files that a contract has it of."""
     names = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
-    return {name: _sha256(folder / name) for name in names if re.fullmatch(FILES, name)}
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return {name: sha256_of_file(folder / name) for name in names if re.fullmatch(FILES, name)}
 
 
 def check_free(folder: str | Path) -> Path:

@@ -5,15 +5,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..explain.charts import COLOURS
 from ..files import written_whole
 from .segments import Segment
 
 if TYPE_CHECKING:
     from .timeline import Timeline
-
-COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00")
-"""Okabe and Ito: told apart by colour-blind people."""
-
 
 def draw(timeline: Timeline, found: Sequence[Segment], path: str | Path) -> None:
     """Draw a timeline into a file, ``.png``, ``.pdf`` or ``.svg``."""

@@ -35,7 +35,7 @@ def save(timeline: Timeline, found: Sequence[Segment], path: str | Path) -> None
     raise ValueError(f"{path} ends in none of {', '.join(WRITERS)}")
 
 
-def clock(seconds: float, mark: str = ".") -> str:
+def timestamp(seconds: float, mark: str = ".") -> str:
     """``01:02:03.456``."""
     milliseconds = round(1000 * seconds)
     minutes, rest = divmod(milliseconds, 60_000)
@@ -59,12 +59,12 @@ def _json(timeline: Timeline, found: Sequence[Segment]) -> str:
 
 
 def _srt(timeline: Timeline, found: Sequence[Segment]) -> str:
-    return "".join(f"{number}\n{clock(segment.start, ',')} --> {clock(segment.end, ',')}\n{_line(segment.label)}\n\n"
-                   for number, segment in enumerate(found, start=1))
+    return "".join(f"{number}\n{timestamp(segment.start, ',')} --> {timestamp(segment.end, ',')}\n"
+                   f"{_line(segment.label)}\n\n" for number, segment in enumerate(found, start=1))
 
 
 def _vtt(timeline: Timeline, found: Sequence[Segment]) -> str:
-    cues = (f"{clock(segment.start)} --> {clock(segment.end)}\n"
+    cues = (f"{timestamp(segment.start)} --> {timestamp(segment.end)}\n"
             + _line(segment.label).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;") + "\n\n"
             for segment in found)
     return "WEBVTT\n\n" + "".join(cues)

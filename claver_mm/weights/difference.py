@@ -54,10 +54,10 @@ def same_bits(one: Tensor, other: Tensor) -> bool:
     return one.dtype == other.dtype and one.shape == other.shape and torch.equal(_bytes(one), _bytes(other))
 
 
-def sha256_of(weights: Mapping[str, Tensor], names: Iterable[str]) -> str:
-    """SHA-256 of some weights: names, dtypes, shapes and bits, in the order of their names."""
+def sha256_of(weights: Mapping[str, Tensor], names: Iterable[str] | None = None) -> str:
+    """SHA-256 of some weights, or all: names, dtypes, shapes and bits, in the order of their names."""
     found = hashlib.sha256()
-    for name in sorted(names):
+    for name in sorted(weights if names is None else names):
         found.update(f"{name} {weights[name].dtype} {tuple(weights[name].shape)}\n".encode())
         found.update(_bytes(weights[name]).numpy().data)
     return found.hexdigest()

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from claver_mm.adapt import store as module
-from claver_mm.adapt.store import TokenStore, readable
+from claver_mm.adapt.store import TokenStore, sized
 
 
 def test_what_is_put_is_got_to_the_bit_and_by_another_run(tmp_path):
@@ -105,4 +105,4 @@ def test_killed_writers_leave_whole_files_alone(tmp_path):
 @pytest.mark.parametrize("nbytes, words", [(0, "0 B"), (999, "999 B"), (1000, "1 kB"), (21_081_600, "21.1 MB"),
                                            (5e15, "5e+03 TB")])
 def test_sizes_are_words(nbytes, words):
-    assert readable(nbytes) == words
+    assert sized(nbytes) == words

@@ -39,7 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    from claver_mm.timeline.writers import clock
+    from claver_mm.timeline.writers import timestamp
 
     check_labels(args, args.background, [args.video], "timeline")
     odd = [path for path in args.out if not path.name.lower().endswith(ENDINGS)]
@@ -53,7 +53,8 @@ def run(args: argparse.Namespace) -> None:
         found.save(path, segments)
     width = max(map(len, found.labels))
     for segment in segments:
-        print(f"{clock(segment.start)}  {clock(segment.end)}  {segment.label:<{width}}  {100 * segment.score:5.1f} %")
+        print(f"{timestamp(segment.start)}  {timestamp(segment.end)}  {segment.label:<{width}}  "
+              f"{100 * segment.score:5.1f} %")
     if not segments:
         best = found.scores.max(axis=0)
         print("no label reaches the threshold; highest: "
